@@ -1,0 +1,158 @@
+//! The log: where events are kept and ordered. What is said here is the contract that every kind of
+//! log keeps, and `tests/it/log_contract.rs` holds each of them to it.
+//!
+//! * A record gets a place, `(shard, offset)`, when the log has it durably, and keeps it.
+//! * Within a shard records are handed on in the order of their offsets, each once. Offsets have
+//!   legal holes.
+//! * A room's records lie on one shard of each keyed source: that of [`Source::shard_of`].
+//! * Every process is handed every record of every source; nothing moves a shared position.
+//! * [`Log::publish`] says what is true: the record's place, or that it certainly is not in the
+//!   log, or that nobody can know.
+//!
+//! Logs know neither the hub nor HTTP: they hand on to a [`Sink`].
+
+pub mod kafka;
+pub mod memory;
+pub mod murmur2;
+pub mod record;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::config::{Config, LogKind};
+use crate::cursor::{Offset, Position, Shard, SourceId, Tag};
+use crate::event::NewEvent;
+use record::Record;
+
+/// What a source's records are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Events of rooms, keyed by `event_id`.
+    Events,
+    /// Events for every stream, keyed by their type.
+    Broadcast,
+}
+
+/// A topic, or a set of streams, that the log reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The hash of `name`, as cursors have it.
+    pub id: SourceId,
+    /// The topic's name.
+    pub name: Arc<str>,
+    /// What its records are.
+    pub role: Role,
+    /// How many shards it has now.
+    pub shards: u32,
+}
+
+impl Source {
+    /// A source called `name`.
+    #[must_use]
+    pub fn new(name: &str, role: Role, shards: u32) -> Self {
+        Self { id: SourceId::of(name), name: name.into(), role, shards }
+    }
+
+    /// Where records with this key lie: murmur2, as Java's producer has it.
+    #[must_use]
+    pub fn shard_of(&self, key: &[u8]) -> Shard {
+        Shard { source: self.id, index: murmur2::partition(key, self.shards) }
+    }
+}
+
+/// What a log hands its records to. Called from one thread at a time; must not block.
+pub trait Sink: Send + 'static {
+    /// The sources and their shards, at first and whenever they have changed.
+    fn sources(&mut self, sources: &[Source]);
+
+    /// Records of `shard` will be handed on from `from`; nothing before that was or will be.
+    /// `log_start` is the first offset that the log still has.
+    fn start(&mut self, shard: Shard, from: Position, log_start: Offset);
+
+    /// The next records. Those of one shard are in order and follow what came before.
+    fn records(&mut self, batch: &mut Vec<Record>);
+
+    /// How many records of `shard` are in the log and were not handed on yet.
+    fn lag(&mut self, shard: Shard, source: &str, records: u64);
+
+    /// Everything that the log held when it was opened has been handed on.
+    fn caught_up(&mut self);
+
+    /// The log can be reached, or why not.
+    fn reachable(&mut self, state: Result<(), String>);
+}
+
+/// Where a published record went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its shard.
+    pub shard: Shard,
+    /// Its offset.
+    pub offset: Offset,
+    /// The tag of the position after it.
+    pub tag: Tag,
+    /// The log's time of it, in milliseconds since the Unix epoch.
+    pub timestamp: i64,
+}
+
+/// Why there is no receipt.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The record is certainly not in the log: publish it again.
+    #[error("the log did not take the event: {0}")]
+    NotAccepted(String),
+    /// The record may be in the log: retry with the same `Idempotency-Key`.
+    #[error("the log did not say whether it took the event: {0}")]
+    OutcomeUnknown(String),
+    /// The log never takes a record of this size.
+    #[error("the log does not take an event of this size: {0}")]
+    TooLarge(String),
+}
+
+/// A log of one of the kinds.
+#[derive(Debug)]
+pub enum Log {
+    /// In this process; gone with it.
+    Memory(memory::MemoryLog),
+    /// Apache Kafka.
+    Kafka(kafka::KafkaLog),
+}
+
+impl Log {
+    /// Opens the configured log and begins to hand records to `sink`. Returns at once: a log that
+    /// cannot be reached is tried again for ever, and `sink` hears of it.
+    ///
+    /// # Errors
+    /// Settings that the log's library refuses.
+    pub fn open(config: &Config, sink: impl Sink) -> anyhow::Result<Self> {
+        match config.log.kind {
+            LogKind::Memory => Ok(Self::Memory(memory::MemoryLog::open(&config.memory, sink))),
+            LogKind::Kafka => Ok(Self::Kafka(kafka::KafkaLog::open(config, sink)?)),
+        }
+    }
+
+    /// Appends `event` and waits until the log has it durably, at the latest until `deadline`.
+    ///
+    /// # Errors
+    /// [`PublishError`] says whether the event can be in the log.
+    pub async fn publish(
+        &self,
+        event: &NewEvent,
+        deadline: Instant,
+    ) -> Result<Receipt, PublishError> {
+        match self {
+            Self::Memory(log) => log.publish(event),
+            Self::Kafka(log) => log.publish(event, deadline).await,
+        }
+    }
+
+    /// Flushes what is being published, stops handing records on and leaves nothing behind, as far
+    /// as that can be had until `deadline`.
+    pub async fn close(&self, deadline: Instant) {
+        match self {
+            Self::Memory(log) => log.close(),
+            Self::Kafka(log) => log.close(deadline).await,
+        }
+    }
+}
