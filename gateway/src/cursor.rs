@@ -93,6 +93,19 @@ impl Tag {
         Self(crc & 0xFFFF)
     }
 
+    /// The tag of a log that draws a random epoch when it begins. The top bit sets it apart from
+    /// the 16-bit tags of records.
+    #[must_use]
+    pub fn of_epoch(epoch: u32) -> Self {
+        Self(epoch | 1 << 31)
+    }
+
+    /// Whether the tag is a log's epoch, which every position of that log has.
+    #[must_use]
+    pub fn is_epoch(self) -> bool {
+        self.0 >> 31 == 1
+    }
+
     /// Whether two tags of one place can be of one log. An unknown one says nothing.
     #[must_use]
     pub fn agrees(self, other: Self) -> bool {

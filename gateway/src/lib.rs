@@ -1,7 +1,23 @@
-//! Tidegate: a gateway from a log to server-sent event streams.
-#![allow(missing_docs, reason = "skeleton")]
+//! Tidegate: a Kafka-first gateway from a log to server-sent event streams.
+//!
+//! Data runs one way, and so do imports:
+//!
+//! ```text
+//! http::publish -> log -> consumer -> hub -> connection -> socket
+//! ```
+//!
+//! A publish never touches the hub directly, not even on the embedded log: one path, one order.
+//! `gateway/ARCHITECTURE.md` says the rest.
 
-pub mod config;
+// Vocabulary: pure values.
 pub mod cursor;
 pub mod event;
+pub mod json;
+pub mod wire;
+// State: no I/O, no await.
+pub mod hub;
+// In.
+pub mod config;
 pub mod log;
+// Around.
+pub mod telemetry;

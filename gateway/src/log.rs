@@ -11,6 +11,7 @@
 //!
 //! Logs know neither the hub nor HTTP: they hand on to a [`Sink`].
 
+pub mod decode;
 pub mod kafka;
 pub mod memory;
 pub mod murmur2;

@@ -1,0 +1,483 @@
+//! The hub: rooms, their readers, and the recent window. No I/O, no await.
+//!
+//! Records come in from the consumer, one batch at a time, and get a number in the order of their
+//! routing. Those of rooms with readers become [`Item`]s and are pushed to the rooms' rings.
+//! Everything is bounded by one budget of bytes (`log.window_bytes`) and one of time.
+
+pub mod item;
+pub mod positions;
+mod resume;
+mod room;
+mod subscription;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+pub use item::{Budget, Item};
+pub use resume::{Gap, Start};
+pub use room::Lagged;
+pub use subscription::{Delivery, Subscription};
+
+use crate::cursor::{Cursor, Offset, Position, Shard};
+use crate::event::{Audience, EventId, Pattern, User};
+use crate::log::Source;
+use crate::log::decode::{self, Malformed};
+use crate::log::record::Record;
+use crate::wire::GapReason;
+use item::After;
+use positions::Positions;
+use room::{Room, Seat};
+use window::{Chain, Window};
+
+/// The hub's bounds.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// What window, frames and codings may take up, in bytes.
+    pub window_bytes: usize,
+    /// How long a record stays in the window.
+    pub window_age: Duration,
+    /// How far a reader may lag, in bytes.
+    pub queue_bytes: usize,
+    /// How deep a value's JSON may nest.
+    pub json_depth: usize,
+    /// The most bytes that one resume may replay from the window.
+    pub replay_bytes: usize,
+    /// The most events that one resume may replay from the window.
+    pub replay_events: usize,
+}
+
+/// The log has not said yet where its shards are: nobody can be given a cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the log has not been reached yet")]
+pub struct NotReady;
+
+/// A stream that was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its reader.
+    pub subscription: Subscription,
+    /// What the first block's `id:` says; `None` after something that is no cursor.
+    pub connected_at: Option<Cursor>,
+    /// The hole to say before anything else.
+    pub gap: Option<Gap>,
+    /// How many events the replay has.
+    pub replayed: usize,
+}
+
+/// What became of one batch.
+#[derive(Debug, Default)]
+pub struct Routed {
+    /// Events that at least one room wanted.
+    pub matched: usize,
+    /// Records that are no events, and why.
+    pub malformed: Vec<(Record, Malformed)>,
+}
+
+/// The rooms of one id.
+#[derive(Debug, Default)]
+struct IdRooms(Vec<Arc<Room>>);
+
+#[derive(Debug)]
+struct State {
+    positions: Positions,
+    window: Window,
+    rooms: HashMap<EventId, IdRooms, foldhash::fast::RandomState>,
+    touched: Vec<Arc<Room>>,
+    wakers: Vec<Waker>,
+}
+
+/// The hub of a pod.
+#[derive(Debug)]
+pub struct Hub {
+    state: Mutex<State>,
+    budget: Arc<Budget>,
+    bounds: Bounds,
+    hasher: foldhash::fast::FixedState,
+}
+
+/// The chain of broadcasts. A room whose hash is the same walks a few records more.
+const BROADCASTS: Chain = Chain(0);
+
+impl Hub {
+    /// An empty hub.
+    #[must_use]
+    pub fn new(bounds: Bounds) -> Arc<Self> {
+        let budget = Arc::new(Budget::default());
+        Arc::new(Self {
+            state: Mutex::new(State {
+                positions: Positions::default(),
+                window: Window::new(Arc::clone(&budget)),
+                rooms: HashMap::default(),
+                touched: Vec::new(),
+                wakers: Vec::new(),
+            }),
+            budget,
+            bounds,
+            hasher: foldhash::fast::FixedState::default(),
+        })
+    }
+
+    fn chain(&self, id: &str) -> Chain {
+        use std::hash::BuildHasher as _;
+        Chain(self.hasher.hash_one(id))
+    }
+
+    /// Takes the sources as the log has them now.
+    pub fn set_sources(&self, sources: &[Source]) {
+        self.state.lock().positions.set_sources(sources, self.bounds.window_age);
+    }
+
+    /// Begins a shard, anew where its log was replaced.
+    pub fn start(&self, shard: Shard, from: Position, log_start: Offset) {
+        let mut state = self.state.lock();
+        state.window.forget(shard);
+        state.positions.start(shard, from, log_start);
+    }
+
+    /// Routes a batch: into the window, and to the rooms that want it. Readers are woken.
+    pub fn route(&self, batch: impl IntoIterator<Item = Record>) -> Routed {
+        let mut routed = Routed::default();
+        let now = Instant::now();
+        let mut wakers = {
+            let mut state = self.state.lock();
+            for record in batch {
+                self.route_one(&mut state, record, now, &mut routed);
+            }
+            self.evict(&mut state, now);
+            let State { touched, wakers, .. } = &mut *state;
+            for room in touched.drain(..) {
+                room.take_wakers(wakers);
+            }
+            std::mem::take(wakers)
+        };
+        // Without the lock: a woken reader's first step is to take it.
+        for waker in wakers.drain(..) {
+            waker.wake();
+        }
+        // The buffer goes back, so that a batch for a large room does not grow a new one.
+        self.state.lock().wakers = wakers;
+        routed
+    }
+
+    fn route_one(&self, state: &mut State, record: Record, now: Instant, routed: &mut Routed) {
+        if !state.positions.pass(&record) {
+            return;
+        }
+        let Some(source) = state.positions.source_of(record.shard) else { return };
+        let (role, name) = (source.role, Arc::clone(&source.name));
+        let head = match decode::head(&record, role) {
+            Ok(head) => head,
+            Err(error) => {
+                routed.malformed.push((record, error));
+                return;
+            }
+        };
+        let seq = state.window.next_seq();
+        let (chain, after, rooms) = match &head.audience {
+            Audience::Broadcast(_) => {
+                let rooms: Vec<_> =
+                    state.rooms.values().flat_map(|r| r.0.iter().cloned()).collect();
+                let after = (!rooms.is_empty())
+                    .then(|| After::Broadcast(Arc::new(state.positions.clone())));
+                (BROADCASTS, after, rooms)
+            }
+            Audience::Room(room) => {
+                if state.positions.note_stray(&room.id, record.shard, self.bounds.window_age) {
+                    tracing::warn!(
+                        source = &*name,
+                        shard = record.shard.index,
+                        "a room's record lies on another partition than its key's; order holds within each partition only"
+                    );
+                }
+                let rooms: Vec<_> = match state.rooms.get(&room.id) {
+                    None => Vec::new(),
+                    Some(rooms) => rooms
+                        .0
+                        .iter()
+                        .filter(|r| r.pattern.takes(room.kind.as_str()))
+                        .cloned()
+                        .collect(),
+                };
+                let after = if rooms.is_empty() {
+                    None
+                } else {
+                    state.positions.vector(&room.id).map(After::Room)
+                };
+                (self.chain(room.id.as_str()), after, rooms)
+            }
+        };
+        state.window.push(record.clone(), chain, now);
+        let Some(after) = after else { return };
+        let item = self.item(seq, record, head, after, name);
+        state.window.set_item(seq, Arc::clone(&item));
+        let first_seq = state.window.first_seq();
+        for room in rooms {
+            room.push(Arc::clone(&item), self.bounds.queue_bytes, first_seq);
+            // Rooms of one batch mostly repeat; a room listed twice is merely looked at twice.
+            if !state.touched.last().is_some_and(|last| Arc::ptr_eq(last, &room)) {
+                state.touched.push(room);
+            }
+        }
+        routed.matched += 1;
+    }
+
+    fn item(
+        &self,
+        seq: u64,
+        record: Record,
+        head: decode::Head,
+        after: After,
+        source: Arc<str>,
+    ) -> Arc<Item> {
+        let budget = Arc::clone(&self.budget);
+        Arc::new(Item::new(seq, record, head, after, source, self.bounds.json_depth, budget))
+    }
+
+    fn evict(&self, state: &mut State, now: Instant) {
+        let routed_before = now.checked_sub(self.bounds.window_age);
+        let State { window, positions, .. } = state;
+        window.evict(self.bounds.window_bytes, routed_before, |shard, offset| {
+            positions.uncover(shard, offset.next());
+        });
+    }
+
+    /// Lets go of what has grown too old. Called once a second or so.
+    pub fn sweep(&self) {
+        let mut state = self.state.lock();
+        self.evict(&mut state, Instant::now());
+        state.positions.forget_old();
+        let first_seq = state.window.first_seq();
+        for room in state.rooms.values().flat_map(|r| &r.0) {
+            room.trim(first_seq);
+        }
+    }
+
+    /// Opens a reader of `patterns`.
+    ///
+    /// # Errors
+    /// [`NotReady`] if the log has not been reached since the start.
+    pub fn subscribe(
+        self: &Arc<Self>,
+        patterns: &[Pattern],
+        user: Option<User>,
+        start: Start,
+    ) -> Result<Opened, NotReady> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let mut head = Cursor::default();
+        for pattern in patterns {
+            head.advance_all(&state.positions.vector(&pattern.id).ok_or(NotReady)?);
+        }
+        // Registered before the replay is collected, or an event routed in between would reach
+        // nobody. Both under the lock.
+        let seats = patterns.iter().map(|p| state.room(p).sit()).collect();
+        let several = patterns.len() > 1;
+        let live = |gap, connected_at| {
+            let own = several.then(|| head.clone());
+            (VecDeque::new(), own, gap, connected_at)
+        };
+        let (replay, own, gap, connected_at) = match start {
+            Start::Live => live(None, Some(head.clone())),
+            Start::Unusable => {
+                let gap =
+                    Gap { reason: GapReason::Invalid, requested: None, resumed_at: head.clone() };
+                live(Some(gap), None)
+            }
+            Start::Resume(cursor) => {
+                let plan = resume::plan(&state.positions, &state.window, patterns, &cursor, &head);
+                match self.collect(state, patterns, &plan.own, user.as_ref()) {
+                    Ok(replay) => (replay, Some(plan.own), plan.gap, Some(cursor)),
+                    Err(TooMuch) => {
+                        let gap = Gap {
+                            reason: GapReason::TooFar,
+                            requested: Some(cursor.clone()),
+                            resumed_at: head.clone(),
+                        };
+                        live(Some(gap), Some(cursor))
+                    }
+                }
+            }
+        };
+        drop(guard);
+        let replayed = replay.len();
+        let subscription = Subscription::new(Arc::clone(self), seats, user, replay, own);
+        Ok(Opened { subscription, connected_at, gap, replayed })
+    }
+
+    /// What the window holds at or after `own` for these rooms, in order.
+    fn collect(
+        &self,
+        state: &mut State,
+        patterns: &[Pattern],
+        own: &Cursor,
+        user: Option<&User>,
+    ) -> Result<VecDeque<Arc<Item>>, TooMuch> {
+        let mut chains: Vec<Chain> = patterns.iter().map(|p| self.chain(p.id.as_str())).collect();
+        chains.push(BROADCASTS);
+        chains.sort_unstable_by_key(|c| c.0);
+        chains.dedup();
+        // Nothing that was routed before this can be at or past the cursor in any shard.
+        let oldest = own
+            .components()
+            .iter()
+            .filter_map(|(shard, position)| state.window.seq_from(*shard, position.next))
+            .min()
+            .unwrap_or(u64::MAX);
+        let mut wanted: Vec<(u64, Option<Arc<Item>>, Record)> = Vec::new();
+        let mut bytes = 0;
+        for chain in chains {
+            let records = state.window.newest_first(chain);
+            for (seq, record, item) in records.take_while(|(seq, ..)| *seq >= oldest) {
+                if !own.get(record.shard).is_some_and(|p| record.offset >= p.next) {
+                    continue;
+                }
+                bytes += record.bytes();
+                if bytes > self.bounds.replay_bytes || wanted.len() >= self.bounds.replay_events {
+                    return Err(TooMuch);
+                }
+                wanted.push((seq, item.cloned(), record.clone()));
+            }
+        }
+        wanted.sort_unstable_by_key(|w| w.0);
+        let mut replay = VecDeque::with_capacity(wanted.len());
+        for (seq, item, record) in wanted {
+            let item = match item {
+                Some(item) => item,
+                None => match self.read_back(state, seq, record) {
+                    Some(item) => item,
+                    None => continue,
+                },
+            };
+            let mine = match &item.head.audience {
+                Audience::Broadcast(_) => true,
+                Audience::Room(room) => {
+                    patterns.iter().any(|p| p.id == room.id && p.takes(room.kind.as_str()))
+                }
+            };
+            if mine && (item.head.to_user.is_none() || item.head.to_user.as_ref() == user) {
+                replay.push_back(item);
+            }
+        }
+        Ok(replay)
+    }
+
+    /// Makes an item of a record that nobody had wanted before.
+    fn read_back(&self, state: &mut State, seq: u64, record: Record) -> Option<Arc<Item>> {
+        let source = state.positions.source_of(record.shard)?;
+        let (role, name) = (source.role, Arc::clone(&source.name));
+        let head = decode::head(&record, role).ok()?;
+        let item = self.item(seq, record, head, After::Unknown, name);
+        state.window.set_item(seq, Arc::clone(&item));
+        Some(item)
+    }
+
+    /// The rooms' vector, if none of `seats` has anything pending.
+    fn head_if_drained(&self, seats: &[Seat]) -> Option<Cursor> {
+        let state = self.state.lock();
+        let mut head = Cursor::default();
+        for seat in seats {
+            if !seat.is_drained() {
+                return None;
+            }
+            head.advance_all(&state.positions.vector(&seat.room.pattern.id)?);
+        }
+        Some(head)
+    }
+
+    /// Gives seats up; rooms that nobody reads any more go.
+    fn leave(&self, seats: Vec<Seat>) {
+        let rooms: Vec<_> = seats.iter().map(|seat| Arc::clone(&seat.room)).collect();
+        // Before the lock is taken: a seat drops a waker, and that may drop another reader.
+        drop(seats);
+        let mut state = self.state.lock();
+        for room in rooms {
+            if room.readers() == 0 {
+                state.remove(&room);
+            }
+        }
+    }
+
+    /// Wakes every reader, so that each looks at what ends streams.
+    pub fn wake_all(&self) {
+        let mut wakers = Vec::new();
+        for room in self.state.lock().rooms.values().flat_map(|r| &r.0) {
+            room.take_wakers(&mut wakers);
+        }
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    /// The cursor that resumes just after a record of `audience` at `shard`, as its receipt says.
+    #[must_use]
+    pub fn cursor_after(&self, audience: &Audience, shard: Shard, after: Position) -> Cursor {
+        let state = self.state.lock();
+        let mut cursor = match audience {
+            Audience::Room(room) => state.positions.vector(&room.id).unwrap_or_default(),
+            Audience::Broadcast(_) => Cursor::default(),
+        };
+        cursor.set(shard, after);
+        cursor
+    }
+
+    /// The rooms with the most readers, largest first, and how many rooms there are.
+    #[must_use]
+    pub fn largest_rooms(&self, limit: usize) -> (Vec<(Pattern, usize)>, usize) {
+        let state = self.state.lock();
+        let mut rooms: Vec<_> = state
+            .rooms
+            .values()
+            .flat_map(|r| &r.0)
+            .map(|room| (room.pattern.clone(), room.readers()))
+            .collect();
+        drop(state);
+        let total = rooms.len();
+        rooms.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        rooms.truncate(limit);
+        (rooms, total)
+    }
+
+    /// How many rooms have readers.
+    #[must_use]
+    pub fn rooms(&self) -> usize {
+        self.state.lock().rooms.values().map(|r| r.0.len()).sum()
+    }
+
+    /// What the window takes up, in bytes.
+    #[must_use]
+    pub fn window_bytes(&self) -> usize {
+        self.budget.used()
+    }
+}
+
+/// A resume would replay more than it may.
+struct TooMuch;
+
+impl State {
+    /// The room of `pattern`, made if nobody reads it yet.
+    fn room(&mut self, pattern: &Pattern) -> Arc<Room> {
+        let rooms = self.rooms.entry(pattern.id.clone()).or_default();
+        if let Some(room) = rooms.0.iter().find(|r| r.pattern == *pattern) {
+            return Arc::clone(room);
+        }
+        let room = Arc::new(Room::new(pattern.clone()));
+        rooms.0.push(Arc::clone(&room));
+        room
+    }
+
+    fn remove(&mut self, room: &Arc<Room>) {
+        let Some(rooms) = self.rooms.get_mut(&room.pattern.id) else { return };
+        rooms.0.retain(|r| !Arc::ptr_eq(r, room));
+        if rooms.0.is_empty() {
+            self.rooms.remove(&room.pattern.id);
+        }
+    }
+}

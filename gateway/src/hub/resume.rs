@@ -1,0 +1,174 @@
+//! Where a stream begins: what a cursor still means on this pod, and what it cannot have any more.
+
+use crate::cursor::{Cursor, Offset, Position, Shard};
+use crate::event::Pattern;
+use crate::log::Role;
+use crate::wire::GapReason;
+
+use super::positions::{Positions, ShardState};
+use super::window::Window;
+
+/// How far ahead of this pod a cursor may be before it is taken for another log's: pods of one
+/// log are milliseconds apart.
+const MOST_AHEAD: u128 = 1_000_000;
+
+/// What a stream asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// What comes next.
+    Live,
+    /// What comes after a cursor.
+    Resume(Cursor),
+    /// What comes after something that is no cursor.
+    Unusable,
+}
+
+/// A hole, to be said in the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Why.
+    pub reason: GapReason,
+    /// What was asked for.
+    pub requested: Option<Cursor>,
+    /// Where the stream goes on.
+    pub resumed_at: Cursor,
+}
+
+/// Where a resuming reader begins in each shard.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// The reader's own vector: everything at or past it is to be written, nothing before.
+    pub(super) own: Cursor,
+    pub(super) gap: Option<Gap>,
+}
+
+/// Decides for each shard that can feed `patterns` where a reader with `cursor` goes on.
+/// `head` is the rooms' vector.
+pub(super) fn plan(
+    positions: &Positions,
+    window: &Window,
+    patterns: &[Pattern],
+    cursor: &Cursor,
+    head: &Cursor,
+) -> Plan {
+    let mut own = Cursor::default();
+    let mut worst: Option<GapReason> = None;
+    let extra = cursor
+        .components()
+        .iter()
+        .map(|c| c.0)
+        .filter(|shard| head.get(*shard).is_none() && may_feed(positions, *shard, patterns));
+    let shards: Vec<Shard> = head.components().iter().map(|c| c.0).chain(extra).collect();
+    for shard in shards {
+        let Some(state) = positions.get(shard) else { continue };
+        let (position, reason) = place(positions, window, cursor, shard, state);
+        own.set(shard, position);
+        worst = worst.max_by_severity(reason);
+    }
+    let gap = worst.map(|reason| Gap {
+        reason,
+        requested: Some(cursor.clone()),
+        resumed_at: own.clone(),
+    });
+    Plan { own, gap }
+}
+
+/// Whether a shard that is not in the rooms' vector may stand in a cursor for them: any partition
+/// of a keyed source may, since records are filtered by room (a room may have moved).
+fn may_feed(positions: &Positions, shard: Shard, patterns: &[Pattern]) -> bool {
+    !patterns.is_empty()
+        && positions.get(shard).is_some()
+        && positions.source_of(shard).is_some_and(|s| s.role == Role::Events)
+}
+
+/// Where the reader goes on in one shard, and which hole that leaves.
+fn place(
+    positions: &Positions,
+    window: &Window,
+    cursor: &Cursor,
+    shard: Shard,
+    state: &ShardState,
+) -> (Position, Option<GapReason>) {
+    let head = state.position;
+    let Some(asked) = cursor.get(shard) else {
+        if !cursor.names_source(shard.source) {
+            // A source that was added since: the cursor says nothing of it, nothing was missed.
+            return (head, None);
+        }
+        // A shard that was added since, or the room moved to it: from the log's start.
+        let whole = state.covered_from <= state.log_start;
+        return if whole {
+            (at(state.log_start, head), None)
+        } else {
+            (head, Some(GapReason::Repartitioned))
+        };
+    };
+    if is_of_another_log(window, shard, asked, state) {
+        let whole = state.covered_from <= state.log_start;
+        let position = if whole { at(state.log_start, head) } else { head };
+        return (position, Some(GapReason::Recreated));
+    }
+    if asked.next > head.next {
+        // From a pod that is further: skip what the reader has. Farther than any pod can be: the
+        // log is another one.
+        let ahead = asked.next.0 - head.next.0;
+        return if ahead <= MOST_AHEAD && !head.tag.is_epoch() {
+            (asked, None)
+        } else {
+            let _ = positions;
+            (head, Some(GapReason::Recreated))
+        };
+    }
+    if asked.next >= state.covered_from {
+        return (asked, None);
+    }
+    if asked.next < state.log_start {
+        let from = state.log_start.max(state.covered_from);
+        return (at(from, head), Some(GapReason::Expired));
+    }
+    (head, Some(GapReason::TooFar))
+}
+
+/// A position without a known record before it, in the log that `head` is of.
+fn at(next: Offset, head: Position) -> Position {
+    let tag = if head.tag.is_epoch() || next == head.next { head.tag } else { Default::default() };
+    Position { next, tag }
+}
+
+/// Whether the cursor's tag says that it is not of the log that this pod reads.
+fn is_of_another_log(window: &Window, shard: Shard, asked: Position, state: &ShardState) -> bool {
+    let head = state.position;
+    if head.tag.is_epoch() || asked.tag.is_epoch() {
+        return asked.tag != head.tag;
+    }
+    let here = if asked.next == head.next {
+        Some(head.tag)
+    } else {
+        asked.next.0.checked_sub(1).and_then(|before| window.tag_at(shard, Offset(before)))
+    };
+    here.is_some_and(|tag| !tag.agrees(asked.tag))
+}
+
+trait Severity {
+    fn max_by_severity(self, other: Self) -> Self;
+}
+
+impl Severity for Option<GapReason> {
+    /// Of two holes the one that says more about the log. One event says both.
+    fn max_by_severity(self, other: Self) -> Self {
+        fn rank(reason: GapReason) -> u8 {
+            match reason {
+                GapReason::Overflow => 0,
+                GapReason::TooFar => 1,
+                GapReason::Repartitioned => 2,
+                GapReason::Expired => 3,
+                GapReason::Recreated => 4,
+                GapReason::Invalid => 5,
+            }
+        }
+        match (self, other) {
+            (Some(a), Some(b)) => Some(if rank(b) > rank(a) { b } else { a }),
+            (a, b) => a.or(b),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! One reader of one or several rooms: where it is, what it has, and what comes next.
+//!
+//! The hand-over: a reader takes its seats first, then what the window holds after its cursor is
+//! noted, both under the hub's lock. So each event is in exactly one of the two, in order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::Hub;
+use super::item::{After, Item};
+use super::room::{Lagged, Seat};
+use crate::cursor::Cursor;
+use crate::event::User;
+use crate::wire::{self, Frame, Variant};
+
+/// How many events are taken from a room at once.
+const BATCH: usize = 64;
+
+/// An event as one reader writes it.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The event.
+    pub item: Arc<Item>,
+    /// The reader's own `id:` line, or the room's for a broadcast; `None`: the frame's.
+    pub id_line: Option<Bytes>,
+}
+
+impl Delivery {
+    /// The frame to write, `None` if the event cannot be spelled.
+    #[must_use]
+    pub fn frame(&self, variant: Variant) -> Option<&Frame> {
+        self.item.frame(variant)
+    }
+}
+
+/// A reader.
+#[derive(Debug)]
+pub struct Subscription {
+    hub: Arc<Hub>,
+    seats: Vec<Seat>,
+    user: Option<User>,
+    /// What the window held after the cursor, still to be written.
+    replay: VecDeque<Arc<Item>>,
+    /// The reader's own vector, while the rooms' is not at or past it. A reader of several rooms
+    /// always has one: the rooms' vectors say nothing of each other.
+    own: Option<Cursor>,
+    taken: Vec<(Arc<Item>, Option<Bytes>)>,
+}
+
+impl Subscription {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        seats: Vec<Seat>,
+        user: Option<User>,
+        replay: VecDeque<Arc<Item>>,
+        own: Option<Cursor>,
+    ) -> Self {
+        Self { hub, seats, user, replay, own, taken: Vec::new() }
+    }
+
+    /// The next events, in order, up to about `most_bytes`. Waits while there are none.
+    ///
+    /// # Errors
+    /// [`Lagged`] if the reader was so slow that events it has not had are gone from the ring.
+    pub fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        most_bytes: usize,
+        out: &mut Vec<Delivery>,
+    ) -> Poll<Result<(), Lagged>> {
+        loop {
+            let mut bytes = 0;
+            while bytes < most_bytes
+                && let Some(item) = self.replay.pop_front()
+            {
+                bytes += item.size();
+                self.deliver(item, None, out);
+            }
+            if self.replay.is_empty() && bytes < most_bytes {
+                self.take_live()?;
+                for (item, id_line) in std::mem::take(&mut self.taken) {
+                    self.deliver(item, id_line, out);
+                }
+            }
+            if !out.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            // Only others' events may have been pending: go on until a seat really waits.
+            if self.seats.iter().all(|seat| seat.wait(cx.waker())) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes what is pending into `taken`, several rooms merged in the order of their routing.
+    fn take_live(&mut self) -> Result<(), Lagged> {
+        if let [seat] = self.seats.as_mut_slice() {
+            return seat.take(BATCH, &mut self.taken);
+        }
+        while self.taken.len() < BATCH {
+            let mut oldest: Option<u64> = None;
+            for seat in &self.seats {
+                let seq = seat.peek()?;
+                oldest = match (oldest, seq) {
+                    (Some(a), Some(b)) => Some(a.min(b)),
+                    (a, b) => a.or(b),
+                };
+            }
+            let Some(oldest) = oldest else { return Ok(()) };
+            let before = self.taken.len();
+            for seat in &mut self.seats {
+                // An event of several of the rooms, or a broadcast, is written once.
+                if seat.peek()? == Some(oldest) {
+                    seat.take(1, &mut self.taken)?;
+                    self.taken.truncate(before + 1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes `item` into `out` unless the reader has it already or it is somebody else's.
+    fn deliver(&mut self, item: Arc<Item>, room_line: Option<Bytes>, out: &mut Vec<Delivery>) {
+        if let Some(own) = &mut self.own {
+            if own.get(item.shard()).is_some_and(|p| p.next > item.offset()) {
+                return;
+            }
+            own.advance(item.shard(), item.position_after());
+        }
+        if item.head.to_user.is_some() && item.head.to_user != self.user {
+            return;
+        }
+        // Not during a replay: what is read back from the window has no line that could be shared.
+        let may_share = self.seats.len() == 1 && self.replay.is_empty();
+        let id_line = match (&self.own, &item.after) {
+            (None, _) => room_line,
+            (Some(own), After::Room(room)) if may_share && room.covers(own) => {
+                self.own = None;
+                None
+            }
+            (Some(own), _) => Some(wire::id_line(own)),
+        };
+        out.push(Delivery { item, id_line });
+    }
+
+    /// What a heartbeat may say now: the current position in every shard, if everything below it
+    /// was written or was not for this reader. `None` while something is pending.
+    pub fn current(&mut self) -> Option<Cursor> {
+        if !self.replay.is_empty() {
+            return None;
+        }
+        let head = self.hub.head_if_drained(&self.seats)?;
+        let Some(own) = &mut self.own else { return Some(head) };
+        own.advance_all(&head);
+        let current = own.clone();
+        if self.seats.len() == 1 && head.covers(&current) {
+            self.own = None;
+        }
+        Some(current)
+    }
+
+    /// Whether events of a replay are still to be written.
+    #[must_use]
+    pub fn is_replaying(&self) -> bool {
+        !self.replay.is_empty()
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.hub.leave(std::mem::take(&mut self.seats));
+    }
+}

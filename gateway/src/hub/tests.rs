@@ -1,0 +1,397 @@
+//! The hub's promise, for every interleaving: a reader gets each event of its rooms once, in the
+//! log's order, and any `id:` it was given resumes it exactly, on any pod.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::cursor::Tag;
+use crate::log::Role;
+use crate::log::record::{Parts, RecordWriter};
+use crate::wire::Variant;
+
+const SHARDS: u32 = 3;
+const IDS: [&str; 4] = ["a", "b", "c", "d"];
+const KINDS: [&str; 2] = ["s", "t"];
+
+fn bounds() -> Bounds {
+    Bounds {
+        window_bytes: 64 << 20,
+        window_age: Duration::from_secs(600),
+        queue_bytes: 1 << 20,
+        json_depth: 16,
+        replay_bytes: 16 << 20,
+        replay_events: 10_000,
+    }
+}
+
+fn sources() -> [Source; 2] {
+    [Source::new("events", Role::Events, SHARDS), Source::new("broadcast", Role::Broadcast, 1)]
+}
+
+/// What a publisher did.
+#[derive(Debug, Clone)]
+enum Publish {
+    Room { id: usize, kind: usize, to: Option<bool> },
+    Broadcast,
+}
+
+/// A log that several pods read, each at its own pace.
+#[derive(Default)]
+struct TestLog {
+    shards: HashMap<Shard, Vec<Record>>,
+    writer: RecordWriter,
+    published: u64,
+}
+
+impl TestLog {
+    fn publish(&mut self, what: &Publish) {
+        let [events, broadcast] = sources();
+        let (key, kind, to, shard) = match what {
+            Publish::Room { id, kind, to } => {
+                let id = IDS[*id];
+                (id, KINDS[*kind], *to, events.shard_of(id.as_bytes()))
+            }
+            Publish::Broadcast => ("s", "s", None, Shard { source: broadcast.id, index: 0 }),
+        };
+        let records = self.shards.entry(shard).or_default();
+        let value = self.published.to_string();
+        self.published += 1;
+        let mut fields: Vec<(&[u8], &[u8])> = vec![(b"event_type", kind.as_bytes())];
+        if let Some(me) = to {
+            fields.push((b"to_user", if me { b"me" } else { b"you" }));
+        }
+        let parts = Parts {
+            shard,
+            offset: Offset(records.len() as u128),
+            timestamp: 1,
+            tag: None,
+            key: Some(key.as_bytes()),
+            value: Some(value.as_bytes()),
+        };
+        records.push(self.writer.write(parts, fields.into_iter()));
+    }
+}
+
+/// One pod: a hub, and how far it has read.
+struct Pod {
+    hub: Arc<Hub>,
+    read: HashMap<Shard, usize>,
+}
+
+impl Pod {
+    fn new() -> Self {
+        let hub = Hub::new(bounds());
+        hub.set_sources(&sources());
+        for source in sources() {
+            for index in 0..source.shards {
+                let shard = Shard { source: source.id, index };
+                hub.start(shard, Position::default(), Offset(0));
+            }
+        }
+        Self { hub, read: HashMap::new() }
+    }
+
+    /// Reads up to `most` records of the `nth` shard.
+    fn consume(&mut self, log: &TestLog, nth: usize, most: usize) {
+        let mut shards: Vec<_> = log.shards.keys().copied().collect();
+        shards.sort();
+        let Some(shard) = shards.get(nth % shards.len().max(1)) else { return };
+        let read = self.read.entry(*shard).or_default();
+        let records: Vec<_> = log.shards[shard].iter().skip(*read).take(most).cloned().collect();
+        *read += records.len();
+        self.hub.route(records);
+    }
+
+    fn consume_all(&mut self, log: &TestLog) {
+        for nth in 0..log.shards.len() {
+            self.consume(log, nth, usize::MAX);
+        }
+    }
+}
+
+/// A client: what it asked for, what it got, and the last id it saw.
+struct Client {
+    patterns: Vec<Pattern>,
+    subscription: Subscription,
+    last_id: Cursor,
+    /// Shard, offset and data of what it was written.
+    got: Vec<(Shard, Offset, String)>,
+}
+
+fn cursor_of(block: &[u8]) -> Option<Cursor> {
+    let text = std::str::from_utf8(block).expect("UTF-8");
+    let line = text.lines().find_map(|l| l.strip_prefix("id: "))?;
+    Some(Cursor::parse(line).expect("cursor"))
+}
+
+impl Client {
+    fn connect(pod: &Pod, patterns: &[Pattern]) -> Self {
+        let opened = pod
+            .hub
+            .subscribe(patterns, Some(User::new("me").expect("user")), Start::Live)
+            .expect("ready");
+        Self {
+            patterns: patterns.to_vec(),
+            subscription: opened.subscription,
+            last_id: opened.connected_at.expect("a live start has an id"),
+            got: Vec::new(),
+        }
+    }
+
+    fn reconnect(&mut self, pod: &Pod) {
+        let start = Start::Resume(self.last_id.clone());
+        let user = Some(User::new("me").expect("user"));
+        let opened = pod.hub.subscribe(&self.patterns, user, start).expect("ready");
+        assert_eq!(opened.gap, None, "nothing was lost");
+        assert_eq!(opened.connected_at, Some(self.last_id.clone()));
+        self.subscription = opened.subscription;
+    }
+
+    /// Takes what there is, but writes at most `most` events of it: the rest is lost with the
+    /// connection, as when it is cut.
+    fn poll(&mut self, most: usize) -> usize {
+        let mut out = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        if let Poll::Ready(result) = self.subscription.poll_next(&mut cx, 500, &mut out) {
+            result.expect("no lag");
+        }
+        let taken = out.len();
+        for delivery in out.into_iter().take(most) {
+            let frame = delivery.frame(Variant::default()).expect("an event");
+            let block = match &delivery.id_line {
+                None => frame.block(),
+                Some(line) => [line.as_ref(), frame.body().as_ref()].concat().into(),
+            };
+            self.last_id = cursor_of(&block).expect("every event has an id");
+            let item = &delivery.item;
+            let data = item.event().expect("an event").data;
+            self.got.push((
+                item.shard(),
+                item.offset(),
+                String::from_utf8(data.to_vec()).expect("UTF-8"),
+            ));
+        }
+        taken
+    }
+
+    fn heartbeat(&mut self) {
+        if let Some(cursor) = self.subscription.current() {
+            self.last_id = cursor;
+        }
+    }
+
+    fn wants(&self, what: &Publish) -> bool {
+        match what {
+            Publish::Broadcast => true,
+            Publish::Room { to: Some(false), .. } => false,
+            Publish::Room { id, kind, .. } => {
+                self.patterns.iter().any(|p| p.id.as_str() == IDS[*id] && p.takes(KINDS[*kind]))
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Publish(Publish),
+    Consume {
+        pod: usize,
+        shard: usize,
+        most: usize,
+    },
+    Poll {
+        client: usize,
+    },
+    Heartbeat {
+        client: usize,
+    },
+    /// The connection is cut after `most` events of what was pending; the client comes back.
+    Cut {
+        client: usize,
+        most: usize,
+        pod: usize,
+    },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let publish = prop_oneof![
+        6 => (0..IDS.len(), 0..KINDS.len(), proptest::option::weighted(0.3, any::<bool>()))
+            .prop_map(|(id, kind, to)| Publish::Room { id, kind, to }),
+        1 => Just(Publish::Broadcast),
+    ];
+    let step = prop_oneof![
+        5 => publish.prop_map(Step::Publish),
+        5 => (0..2usize, 0..4usize, 1..4usize)
+            .prop_map(|(pod, shard, most)| Step::Consume { pod, shard, most }),
+        3 => (0..4usize).prop_map(|client| Step::Poll { client }),
+        1 => (0..4usize).prop_map(|client| Step::Heartbeat { client }),
+        2 => (0..4usize, 0..3usize, 0..2usize)
+            .prop_map(|(client, most, pod)| Step::Cut { client, most, pod }),
+    ];
+    proptest::collection::vec(step, 1..120)
+}
+
+fn patterns_of(client: usize) -> Vec<Pattern> {
+    let pattern = |id, kind| Pattern::new(id, kind).expect("pattern");
+    match client {
+        0 => vec![pattern("a", "s")],
+        1 => vec![pattern("a", "*")],
+        2 => vec![pattern("a", "s"), pattern("b", "*"), pattern("a", "*")],
+        _ => vec![pattern("c", "t"), pattern("d", "s")],
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn every_reader_gets_each_event_once_and_in_order_whatever_happens(steps in steps()) {
+        let mut log = TestLog::default();
+        let mut pods = [Pod::new(), Pod::new()];
+        let mut published = Vec::new();
+        let mut clients: Vec<Client> =
+            (0..4).map(|n| Client::connect(&pods[n % 2], &patterns_of(n))).collect();
+        for step in steps {
+            match step {
+                Step::Publish(what) => {
+                    log.publish(&what);
+                    published.push(what);
+                }
+                Step::Consume { pod, shard, most } => pods[pod].consume(&log, shard, most),
+                Step::Poll { client } => { clients[client].poll(usize::MAX); }
+                Step::Heartbeat { client } => clients[client].heartbeat(),
+                Step::Cut { client, most, pod } => {
+                    clients[client].poll(most);
+                    clients[client].reconnect(&pods[pod]);
+                }
+            }
+        }
+        for pod in &mut pods {
+            pod.consume_all(&log);
+        }
+        for client in &mut clients {
+            while client.poll(usize::MAX) > 0 {}
+            let mut expected: Vec<String> = published
+                .iter()
+                .enumerate()
+                .filter(|(_, what)| client.wants(what))
+                .map(|(n, _)| n.to_string())
+                .collect();
+            let mut got: Vec<String> = client.got.iter().map(|g| g.2.clone()).collect();
+            expected.sort();
+            got.sort();
+            prop_assert_eq!(got, expected, "each once");
+            let mut last: HashMap<Shard, Offset> = HashMap::new();
+            for (shard, offset, _) in &client.got {
+                if let Some(before) = last.insert(*shard, *offset) {
+                    prop_assert!(before < *offset, "in the log's order");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_cursor_makes_the_hub_panic_or_hand_out_another_rooms_events(
+        parts in proptest::collection::vec((0..4usize, 0..6u32, any::<u64>(), any::<u16>()), 0..8),
+        small in any::<bool>(),
+    ) {
+        let mut log = TestLog::default();
+        let mut pod = Pod::new();
+        for n in 0..40 {
+            log.publish(&Publish::Room { id: n % 4, kind: n % 2, to: None });
+        }
+        pod.consume_all(&log);
+        let [events, broadcast] = sources();
+        let names = [events.id, broadcast.id, crate::cursor::SourceId(7), crate::cursor::SourceId(0)];
+        let cursor = Cursor::new(parts.into_iter().map(|(source, index, next, tag)| {
+            let next = if small { next % 50 } else { next };
+            let position = Position { next: Offset(next.into()), tag: Tag(tag.into()) };
+            (Shard { source: names[source], index }, position)
+        }));
+        let pattern = Pattern::new("a", "s").expect("pattern");
+        let mut opened = pod
+            .hub
+            .subscribe(std::slice::from_ref(&pattern), None, Start::Resume(cursor))
+            .expect("ready");
+        let mut out = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        while opened.subscription.poll_next(&mut cx, 1 << 20, &mut out).is_ready() {
+            for delivery in out.drain(..) {
+                let Audience::Room(room) = &delivery.item.head.audience else { continue };
+                prop_assert_eq!(room.to_string(), "a/s");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_window_keeps_to_its_budget_and_a_cursor_before_it_is_told_so() {
+    let hub = Hub::new(Bounds { window_bytes: 20_000, ..bounds() });
+    let mut pod = Pod { hub, ..Pod::new() };
+    pod.hub.set_sources(&sources());
+    for source in sources() {
+        for index in 0..source.shards {
+            pod.hub.start(Shard { source: source.id, index }, Position::default(), Offset(0));
+        }
+    }
+    let mut log = TestLog::default();
+    let patterns = [Pattern::new("a", "s").expect("pattern")];
+    let mut client = Client::connect(&pod, &patterns);
+    let first = client.last_id.clone();
+    for _ in 0..1_000 {
+        log.publish(&Publish::Room { id: 0, kind: 0, to: None });
+        pod.consume_all(&log);
+        client.poll(usize::MAX);
+    }
+    assert_eq!(client.got.len(), 1_000, "who keeps up loses nothing");
+    pod.hub.sweep();
+    assert!(pod.hub.window_bytes() <= 20_000, "{}", pod.hub.window_bytes());
+    let opened = pod.hub.subscribe(&patterns, None, Start::Resume(first)).expect("ready");
+    assert_eq!(opened.gap.map(|gap| gap.reason), Some(GapReason::TooFar));
+}
+
+#[test]
+fn a_reader_that_lags_falls_off_and_the_others_notice_nothing() {
+    let hub = Hub::new(Bounds { queue_bytes: 2_000, ..bounds() });
+    let mut pod = Pod { hub, ..Pod::new() };
+    pod.hub.set_sources(&sources());
+    for source in sources() {
+        for index in 0..source.shards {
+            pod.hub.start(Shard { source: source.id, index }, Position::default(), Offset(0));
+        }
+    }
+    let mut log = TestLog::default();
+    let patterns = [Pattern::new("a", "s").expect("pattern")];
+    let mut quick = Client::connect(&pod, &patterns);
+    let mut slow = Client::connect(&pod, &patterns);
+    for _ in 0..100 {
+        log.publish(&Publish::Room { id: 0, kind: 0, to: None });
+        pod.consume_all(&log);
+        quick.poll(usize::MAX);
+    }
+    assert_eq!(quick.got.len(), 100);
+    let mut cx = Context::from_waker(Waker::noop());
+    let polled = slow.subscription.poll_next(&mut cx, 500, &mut Vec::new());
+    assert!(matches!(polled, Poll::Ready(Err(Lagged))));
+    // What it was cut for is in the window: it comes back and has lost nothing.
+    slow.reconnect(&pod);
+    while slow.poll(usize::MAX) > 0 {}
+    assert_eq!(slow.got.len(), 100);
+}
+
+#[test]
+fn a_room_that_nobody_reads_any_more_is_forgotten() {
+    let pod = Pod::new();
+    let patterns = [Pattern::new("a", "s").expect("a"), Pattern::new("b", "*").expect("b")];
+    let one = Client::connect(&pod, &patterns);
+    let two = Client::connect(&pod, &patterns[..1]);
+    assert_eq!(pod.hub.rooms(), 2);
+    drop(one);
+    assert_eq!(pod.hub.rooms(), 1);
+    drop(two);
+    assert_eq!(pod.hub.rooms(), 0);
+}

@@ -1,0 +1,6 @@
+//! stub
+use bytes::Bytes;
+/// stub
+pub fn minify(b: Bytes, _: usize) -> Result<Bytes, String> {
+    Ok(b)
+}

@@ -1,0 +1,6 @@
+//! stub
+/// stub
+pub mod metrics {
+    /// stub
+    pub fn malformed_record(_: &str) {}
+}

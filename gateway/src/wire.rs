@@ -1,0 +1,429 @@
+//! The stream's syntax: events, the gateway's own blocks, and their HTTP/1.1 chunk framing. Nothing
+//! else knows how a server-sent event is spelled (WHATWG HTML, 9.2).
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::Serialize;
+
+use crate::cursor::Cursor;
+use crate::event::{Event, Pattern};
+
+/// How an event is spelled for a reader. Each variant is encoded once a pod, when first asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Variant {
+    /// `name=message`: without the `event:` line, so that `onmessage` gets it.
+    pub unnamed: bool,
+}
+
+impl Variant {
+    /// How many there are.
+    pub const COUNT: usize = 2;
+
+    /// Its number, below [`Variant::COUNT`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.unnamed)
+    }
+}
+
+/// An event's bytes as all readers of a room share them, as one HTTP/1.1 chunk:
+///
+/// ```text
+/// hex CRLF | id: <cursor> LF | event: … LF data: … LF LF | CRLF
+///            ^ id_at           ^ body_at
+/// ```
+///
+/// A connection that hyper frames takes the middle; a reader with an `id:` of its own puts it
+/// before what follows `body_at`.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    bytes: Bytes,
+    id_at: u32,
+    body_at: u32,
+}
+
+impl Frame {
+    /// The whole chunk, for a socket.
+    #[must_use]
+    pub fn chunk(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
+    /// The block with its `id:` line, without chunk framing.
+    #[must_use]
+    pub fn block(&self) -> Bytes {
+        self.bytes.slice(self.id_at as usize..self.bytes.len() - 2)
+    }
+
+    /// The block without an `id:` line.
+    #[must_use]
+    pub fn body(&self) -> Bytes {
+        self.bytes.slice(self.body_at as usize..self.bytes.len() - 2)
+    }
+
+    /// What it takes up, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// The `id:` line of `cursor`.
+#[must_use]
+pub fn id_line(cursor: &Cursor) -> Bytes {
+    let mut line = String::with_capacity(64);
+    line.push_str("id: ");
+    cursor.write_to(&mut line);
+    line.push('\n');
+    line.into()
+}
+
+/// Encodes `event` with `id_line`, which may be empty where no reader shares it.
+#[must_use]
+pub fn frame(event: &Event, id_line: &[u8], variant: Variant) -> Frame {
+    let mut body = BytesMut::with_capacity(event.data.len() + 384);
+    if !variant.unnamed {
+        body.put_slice(b"event: ");
+        body.put_slice(event.audience.kind().as_str().as_bytes());
+        body.put_u8(b'\n');
+    }
+    body.put_slice(b"data: ");
+    let body = put_envelope(body, event);
+    chunk_around(id_line, &body)
+}
+
+fn chunk_around(id_line: &[u8], body: &[u8]) -> Frame {
+    const BLOCK_END: &[u8] = b"\n\n";
+    let block_len = id_line.len() + body.len() + BLOCK_END.len();
+    let mut bytes = BytesMut::with_capacity(block_len + 20);
+    let mut size = String::with_capacity(10);
+    // Writing to a string cannot fail.
+    let _ = write!(size, "{block_len:x}\r\n");
+    bytes.put_slice(size.as_bytes());
+    let id_at = size.len();
+    bytes.put_slice(id_line);
+    bytes.put_slice(body);
+    bytes.put_slice(BLOCK_END);
+    bytes.put_slice(b"\r\n");
+    Frame {
+        bytes: bytes.freeze(),
+        id_at: u32::try_from(id_at).unwrap_or(u32::MAX),
+        body_at: u32::try_from(id_at + id_line.len()).unwrap_or(u32::MAX),
+    }
+}
+
+/// The envelope's members, in the contract's order; absent ones are left out.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    message_id: String,
+    event_id: &'a str,
+    event_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<Users<'a>>,
+    data: Spelled<'a>,
+    #[serde(skip_serializing_if = "Headers::is_empty")]
+    headers: Headers<'a>,
+    #[serde(rename = "final", skip_serializing_if = "std::ops::Not::not")]
+    is_final: bool,
+    published_at: i64,
+}
+
+#[derive(Serialize)]
+struct Users<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from_user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to_user: Option<&'a str>,
+}
+
+/// JSON text that goes out as it is spelled.
+struct Spelled<'a>(&'a serde_json::value::RawValue);
+
+impl Serialize for Spelled<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+struct Headers<'a>(&'a [(Box<str>, Box<str>)]);
+
+impl Headers<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Headers<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+/// The envelope of `event` as JSON text on one line.
+#[must_use]
+pub fn envelope(event: &Event) -> Bytes {
+    put_envelope(BytesMut::with_capacity(event.data.len() + 384), event).freeze()
+}
+
+fn put_envelope(out: BytesMut, event: &Event) -> BytesMut {
+    let user = (event.from_user.is_some() || event.to_user.is_some()).then(|| Users {
+        from_user: event.from_user.as_ref().map(|u| u.as_str()),
+        to_user: event.to_user.as_ref().map(|u| u.as_str()),
+    });
+    let Ok(data) = serde_json::from_slice(&event.data) else {
+        // `Event::data` is valid JSON by construction; a null is the least wrong thing to say.
+        debug_assert!(false, "an event's data is JSON");
+        return out;
+    };
+    let envelope = Envelope {
+        message_id: event.message_id.to_string(),
+        event_id: event.audience.id_text(),
+        event_type: event.audience.kind().as_str(),
+        event_name: event.event_name.as_deref(),
+        user,
+        data: Spelled(data),
+        headers: Headers(&event.headers),
+        is_final: event.is_final,
+        published_at: event.published_at,
+    };
+    let mut writer = out.writer();
+    if serde_json::to_writer(&mut writer, &envelope).is_err() {
+        debug_assert!(false, "writing to memory does not fail");
+    }
+    writer.into_inner()
+}
+
+/// How a stream began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartKind {
+    /// With what comes next.
+    Live,
+    /// After a cursor.
+    Resume,
+    /// With history.
+    From,
+}
+
+/// Why events are missing from a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapReason {
+    /// The log no longer has them.
+    Expired,
+    /// The log was replaced.
+    Recreated,
+    /// The room moved to another shard.
+    Repartitioned,
+    /// More than a replay may cost.
+    TooFar,
+    /// The cursor cannot be used.
+    Invalid,
+    /// The reader was too slow.
+    Overflow,
+}
+
+impl GapReason {
+    /// As the event and the metric spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Recreated => "recreated",
+            Self::Repartitioned => "repartitioned",
+            Self::TooFar => "too_far",
+            Self::Invalid => "invalid",
+            Self::Overflow => "overflow",
+        }
+    }
+}
+
+/// What the first block says.
+#[derive(Debug)]
+pub struct Connected<'a> {
+    /// The pod's name.
+    pub pod: &'a str,
+    /// The rooms of the stream.
+    pub rooms: &'a [Pattern],
+    /// How it begins.
+    pub start: StartKind,
+    /// How often a silent stream is written to.
+    pub heartbeat: Duration,
+    /// How long a client waits before it connects again.
+    pub retry: Duration,
+    /// Where it begins; `None` where the requested position cannot be said.
+    pub id: Option<&'a Cursor>,
+}
+
+/// The first block of a stream: `retry:` and `tidegate.connected`.
+#[must_use]
+pub fn connected(what: &Connected<'_>) -> Bytes {
+    #[derive(Serialize)]
+    struct Data<'a> {
+        pod: &'a str,
+        version: &'static str,
+        rooms: Vec<String>,
+        start: StartKind,
+        heartbeat_ms: u64,
+    }
+    let data = Data {
+        pod: what.pod,
+        version: env!("CARGO_PKG_VERSION"),
+        rooms: what.rooms.iter().map(ToString::to_string).collect(),
+        start: what.start,
+        heartbeat_ms: millis(what.heartbeat),
+    };
+    let mut text = format!("retry: {}\n", millis(what.retry));
+    put_block(&mut text, "tidegate.connected", what.id, &json(&data));
+    text.into()
+}
+
+/// The block that says a hole.
+#[must_use]
+pub fn gap(
+    reason: GapReason,
+    requested: Option<&Cursor>,
+    resumed_at: &Cursor,
+    rooms: &[Pattern],
+) -> Bytes {
+    #[derive(Serialize)]
+    struct Data {
+        reason: GapReason,
+        requested: Option<String>,
+        resumed_at: String,
+        rooms: Vec<String>,
+    }
+    let data = Data {
+        reason,
+        requested: requested.map(ToString::to_string),
+        resumed_at: resumed_at.to_string(),
+        rooms: rooms.iter().map(ToString::to_string).collect(),
+    };
+    let mut text = String::new();
+    put_block(&mut text, "tidegate.gap", Some(resumed_at), &json(&data));
+    text.into()
+}
+
+/// The block of a silent stream. An event and not a comment, since a block with an id and no data
+/// does not set the last event id in Firefox, and a script's watchdog sees no comments.
+#[must_use]
+pub fn heartbeat(id: Option<&Cursor>) -> Bytes {
+    let mut text = String::with_capacity(112);
+    put_block(&mut text, "tidegate.heartbeat", id, "{}");
+    text.into()
+}
+
+/// The heartbeat of a client that asked for `heartbeat=comment`.
+#[must_use]
+pub fn heartbeat_comment() -> Bytes {
+    Bytes::from_static(b":\n\n")
+}
+
+/// The last block of a stream: when to come back, and why it ends.
+#[must_use]
+pub fn goodbye(reason: &str, retry: Duration) -> Bytes {
+    format!(
+        "retry: {}\nevent: tidegate.goodbye\ndata: {{\"reason\":\"{reason}\"}}\n\n",
+        millis(retry)
+    )
+    .into()
+}
+
+fn put_block(text: &mut String, event: &str, id: Option<&Cursor>, data: &str) {
+    if let Some(id) = id {
+        text.push_str("id: ");
+        id.write_to(text);
+        text.push('\n');
+    }
+    // Writing to a string cannot fail.
+    let _ = write!(text, "event: {event}\ndata: {data}\n\n");
+}
+
+fn json(data: &impl Serialize) -> String {
+    serde_json::to_string(data).unwrap_or_else(|_| "{}".to_owned())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Audience, EventId, EventType, MessageId, Room, User};
+
+    fn event(data: &'static str) -> Event {
+        Event {
+            audience: Audience::Room(Room {
+                id: EventId::new("cart\"7").expect("id"),
+                kind: EventType::new("updated").expect("type"),
+            }),
+            message_id: MessageId::parse("01980000-0000-7000-8000-000000000001").expect("uuid"),
+            event_name: None,
+            from_user: None,
+            to_user: Some(User::new("u").expect("user")),
+            data: Bytes::from_static(data.as_bytes()),
+            headers: vec![("X-A".into(), "1".into())],
+            is_final: false,
+            published_at: 5,
+        }
+    }
+
+    #[test]
+    fn a_frame_is_one_chunk_around_one_block() {
+        let frame = frame(&event(r#"{"n":1.50}"#), b"id: X\n", Variant::default());
+        let block = concat!(
+            "id: X\nevent: updated\ndata: ",
+            r#"{"message_id":"01980000-0000-7000-8000-000000000001","event_id":"cart\"7","#,
+            r#""event_type":"updated","user":{"to_user":"u"},"data":{"n":1.50},"#,
+            r#""headers":{"X-A":"1"},"published_at":5}"#,
+            "\n\n"
+        );
+        assert_eq!(frame.block(), block);
+        assert_eq!(frame.body(), block["id: X\n".len()..]);
+        assert_eq!(frame.chunk(), format!("{:x}\r\n{block}\r\n", block.len()));
+    }
+
+    #[test]
+    fn an_unnamed_frame_has_no_event_line() {
+        let frame = frame(&event("1"), b"", Variant { unnamed: true });
+        assert!(frame.block().starts_with(b"data: {"));
+    }
+
+    #[test]
+    fn the_gateways_own_blocks_are_spelled_as_the_contract_says() {
+        let rooms = [Pattern::new("a", "*").expect("pattern")];
+        let id = Cursor::default();
+        let first = connected(&Connected {
+            pod: "p",
+            rooms: &rooms,
+            start: StartKind::Live,
+            heartbeat: Duration::from_secs(15),
+            retry: Duration::from_secs(3),
+            id: Some(&id),
+        });
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(
+            first,
+            format!(
+                "retry: 3000\nid: EA\nevent: tidegate.connected\ndata: {{\"pod\":\"p\",\
+                 \"version\":\"{version}\",\"rooms\":[\"a/*\"],\"start\":\"live\",\
+                 \"heartbeat_ms\":15000}}\n\n"
+            )
+        );
+        assert_eq!(
+            gap(GapReason::TooFar, None, &id, &rooms),
+            "id: EA\nevent: tidegate.gap\ndata: {\"reason\":\"too_far\",\"requested\":null,\
+             \"resumed_at\":\"EA\",\"rooms\":[\"a/*\"]}\n\n"
+        );
+        assert_eq!(heartbeat(Some(&id)), "id: EA\nevent: tidegate.heartbeat\ndata: {}\n\n");
+        assert_eq!(
+            goodbye("drain", Duration::from_millis(1500)),
+            "retry: 1500\nevent: tidegate.goodbye\ndata: {\"reason\":\"drain\"}\n\n"
+        );
+    }
+}
