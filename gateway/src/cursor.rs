@@ -158,6 +158,13 @@ impl Cursor {
         cursor
     }
 
+    /// The same positions, flagged complete or not.
+    #[must_use]
+    pub fn flagged(mut self, complete: bool) -> Self {
+        self.complete = complete;
+        self
+    }
+
     /// The components, ascending by shard.
     #[must_use]
     pub fn components(&self) -> &[(Shard, Position)] {

@@ -209,7 +209,11 @@ impl Hub {
                 let after = if rooms.is_empty() {
                     None
                 } else {
-                    state.positions.vector(&room.id).map(After::Room)
+                    state.positions.vector(&room.id).map(|mut vector| {
+                        // Only the final event's own id says that nothing follows.
+                        vector.complete = head.is_final;
+                        After::Room(vector)
+                    })
                 };
                 (self.chain(room.id.as_str()), after, rooms)
             }
@@ -294,7 +298,10 @@ impl Hub {
             Start::Resume(cursor) => {
                 let plan = resume::plan(&state.positions, &state.window, patterns, &cursor, &head);
                 match self.collect(state, patterns, &plan.own, user.as_ref()) {
-                    Ok(replay) => (replay, Some(plan.own), plan.gap, Some(cursor)),
+                    Ok(replay) => {
+                        let requested = cursor.flagged(false);
+                        (replay, Some(plan.own), plan.gap, Some(requested))
+                    }
                     Err(TooMuch) => {
                         let gap = Gap {
                             reason: GapReason::TooFar,

@@ -141,6 +141,9 @@ impl Subscription {
                 self.own = None;
                 None
             }
+            (Some(own), _) if item.head.is_final && self.seats.len() == 1 => {
+                Some(wire::id_line(&own.clone().flagged(true)))
+            }
             (Some(own), _) => Some(wire::id_line(own)),
         };
         out.push(Delivery { item, id_line });

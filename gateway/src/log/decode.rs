@@ -134,7 +134,7 @@ pub fn event(record: &Record, head: &Head, place: &Place<'_>) -> Result<Event, M
         }
     }
     let value = record.value().ok_or(Malformed::NullValue)?;
-    event.data = crate::json::minify(value, place.json_depth)
+    event.data = crate::json::minify_bytes(&value, place.json_depth)
         .map_err(|e| Malformed::NotJson(e.to_string()))?;
     Ok(event)
 }

@@ -1,0 +1,72 @@
+//! From the log to the hub: what a log hands on is counted, routed, and made known to `/readyz`.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::cursor::{Offset, Position, Shard};
+use crate::health::{Health, Latch};
+use crate::hub::Hub;
+use crate::log::record::Record;
+use crate::log::{Sink, Source, decode};
+use crate::telemetry::metrics;
+
+/// The sink of this pod's log.
+#[derive(Debug)]
+pub struct Consumer {
+    hub: Arc<Hub>,
+    health: Arc<Health>,
+    /// The log's kind, as the metrics spell it.
+    log: &'static str,
+    sources: Vec<Source>,
+}
+
+impl Consumer {
+    /// A consumer that routes to `hub` and reports to `health`.
+    #[must_use]
+    pub fn new(hub: Arc<Hub>, health: Arc<Health>, log: &'static str) -> Self {
+        Self { hub, health, log, sources: Vec::new() }
+    }
+
+    fn source_name(&self, shard: Shard) -> &str {
+        self.sources.iter().find(|s| s.id == shard.source).map_or("", |s| &s.name)
+    }
+}
+
+impl Sink for Consumer {
+    fn sources(&mut self, sources: &[Source]) {
+        self.sources = sources.to_vec();
+        self.hub.set_sources(sources);
+    }
+
+    fn start(&mut self, shard: Shard, from: Position, log_start: Offset) {
+        self.hub.start(shard, from, log_start);
+    }
+
+    fn records(&mut self, batch: &mut Vec<Record>) {
+        metrics::consumed_records(self.log, batch.len() as u64);
+        let began = Instant::now();
+        let routed = self.hub.route(batch.drain(..));
+        if routed.matched > 0 {
+            metrics::fanout(began.elapsed());
+        }
+        metrics::matched_records(routed.matched as u64);
+        metrics::window_bytes(self.hub.window_bytes());
+        for (record, error) in routed.malformed {
+            decode::report(self.source_name(record.shard), &record, &error);
+        }
+    }
+
+    fn lag(&mut self, shard: Shard, source: &str, records: u64) {
+        metrics::consumer_lag(source, shard.index, records);
+    }
+
+    fn caught_up(&mut self) {
+        self.health.set(Latch::CaughtUp, Ok(()));
+    }
+
+    fn reachable(&mut self, state: Result<(), String>) {
+        metrics::log_up(state.is_ok());
+        self.health.set(Latch::LogReachable, state);
+    }
+}
