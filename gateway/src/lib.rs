@@ -10,14 +10,24 @@
 //! `gateway/ARCHITECTURE.md` says the rest.
 
 // Vocabulary: pure values.
+pub mod auth;
 pub mod cursor;
+pub mod disconnect;
 pub mod event;
 pub mod json;
+pub mod problem;
 pub mod wire;
 // State: no I/O, no await.
 pub mod hub;
 // In.
-pub mod config;
+pub mod consumer;
 pub mod log;
+// Out.
+pub mod connection;
+pub mod http;
 // Around.
+pub mod config;
+pub mod gateway;
+pub mod health;
+pub mod shutdown;
 pub mod telemetry;

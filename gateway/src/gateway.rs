@@ -1,0 +1,233 @@
+//! Assembly: makes the parts, joins them, owns every task, and takes them down in order.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::{self, Keys, Rules as AuthRules, Verifier};
+use crate::config::{Auth, AuthMode, Config, LogKind};
+use crate::consumer::Consumer;
+use crate::health::{Health, Latch};
+use crate::http::admin::{self, Admin, ConnectionsReport, RoomReport};
+use crate::http::listener::{self, Rules};
+use crate::http::{self, App, Places};
+use crate::hub::{Bounds, Hub};
+use crate::log::Log;
+use crate::shutdown::{Phase, Shutdown};
+use crate::telemetry::{self, metrics};
+
+/// How often the keys' file is read.
+const KEYS_READ_EVERY: Duration = Duration::from_secs(1);
+/// How often what has grown too old is let go of.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Sockets beyond the streams and the held refusals: publishers, probes, connections that come.
+const SPARE_SOCKETS: usize = 4096;
+/// How long the last connections have, once every stream was told goodbye.
+const LAST_CONNECTIONS: Duration = Duration::from_secs(5);
+
+/// Runs a gateway until it has drained.
+///
+/// # Errors
+/// Settings that cannot work on this machine: an address in use, a key file that is not there.
+pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::Result<()> {
+    metrics::init();
+    let config = Arc::new(config);
+    let shutdown = Arc::new(Shutdown::new(&config.drain));
+    let health = Arc::new(Health::new());
+    let hub = Hub::new(bounds(&config));
+    let (verifier, fixed_keys) = verifier(&config.auth).await?;
+    let public = listener::bind(config.public.addr)?;
+    let admin_listener = listener::bind(config.admin.addr)?;
+    let (public_addr, admin_addr) = (public.local_addr()?, admin_listener.local_addr()?);
+
+    let consumer = Consumer::new(Arc::clone(&hub), Arc::clone(&health), log_name(&config));
+    let log = Arc::new(Log::open(&config, consumer)?);
+    let app = Arc::new(App {
+        hub: Arc::clone(&hub),
+        log: Arc::clone(&log),
+        verifier: Arc::clone(&verifier),
+        shutdown: Arc::clone(&shutdown),
+        streams: Places::new(config.limits.connections),
+        held: Arc::new(tokio::sync::Semaphore::new(config.limits.held_refusals)),
+        config: Arc::clone(&config),
+    });
+
+    let tracker = TaskTracker::new();
+    let (close_public, public_closed) = watch::channel(false);
+    let (close_admin, admin_closed) = watch::channel(false);
+    let sockets = config.limits.connections + config.limits.held_refusals + SPARE_SOCKETS;
+    let rules = |sockets| Rules {
+        header_timeout: config.limits.header_timeout,
+        write_timeout: config.stream.write_timeout,
+        connections: Places::new(sockets),
+    };
+    let admin_router = admin::router(admin(&app, &health, log_level));
+    let admin_tracker = TaskTracker::new();
+    let admin_task = tokio::spawn(listener::serve(
+        admin_listener,
+        admin_router,
+        rules(SPARE_SOCKETS),
+        admin_closed,
+        admin_tracker,
+    ));
+    let public_task = tokio::spawn(listener::serve(
+        public,
+        http::router(Arc::clone(&app)),
+        rules(sockets),
+        public_closed,
+        tracker.clone(),
+    ));
+    health.set(Latch::Listener, Ok(()));
+    tracing::info!(
+        public = %public_addr,
+        admin = %admin_addr,
+        pod = config.pod.name,
+        log = log_name(&config),
+        version = env!("CARGO_PKG_VERSION"),
+        "listening"
+    );
+    if config.auth.mode == AuthMode::Off {
+        tracing::warn!("auth.mode is off: anybody who reaches the public port may publish");
+    }
+
+    let sweeper = tokio::spawn(sweep(Arc::clone(&hub), Arc::clone(&verifier)));
+    let reloader = tokio::spawn(follow_keys(verifier, fixed_keys, config.auth.keys_file.clone()));
+    let signals = tokio::spawn(Arc::clone(&shutdown).run_signals());
+
+    drain(&app, &health, &tracker, close_public).await;
+    // What was accepted is flushed while /metrics can still be read.
+    log.close(shutdown.deadline()).await;
+    let _ = close_admin.send(true);
+    for task in [sweeper, reloader, signals, public_task, admin_task] {
+        task.abort();
+    }
+    tracing::info!("drained");
+    Ok(())
+}
+
+/// Waits for the shutdown and takes the public side down: unready, then closed to new
+/// connections, then each stream at its own moment.
+async fn drain(
+    app: &App,
+    health: &Health,
+    tracker: &TaskTracker,
+    close_public: watch::Sender<bool>,
+) {
+    let mut phases = app.shutdown.subscribe();
+    let _ = phases.wait_for(|phase| *phase != Phase::Running).await;
+    metrics::draining(true);
+    health.set(Latch::NotDraining, Err("the pod is shutting down".to_owned()));
+    tracing::info!(streams = app.streams.taken(), "draining");
+    let _ = phases.wait_for(|phase| matches!(phase, Phase::Closing | Phase::Done)).await;
+    let _ = close_public.send(true);
+    app.hub.wake_all();
+    tracker.close();
+    let everybody_left = async {
+        tracker.wait().await;
+    };
+    let deadline = app.shutdown.deadline();
+    let over = Instant::now() + app.config.drain.window + LAST_CONNECTIONS;
+    tokio::select! {
+        biased;
+        _ = phases.wait_for(|phase| *phase == Phase::Done) => {}
+        () = everybody_left => {}
+        () = tokio::time::sleep_until(over.min(deadline)) => {
+            tracing::warn!(streams = app.streams.taken(), "streams are left that do not end; they are cut");
+        }
+    }
+}
+
+async fn sweep(hub: Arc<Hub>, verifier: Arc<Verifier>) {
+    let mut tick = tokio::time::interval(SWEEP);
+    let mut keys = verifier.changes();
+    loop {
+        tick.tick().await;
+        hub.sweep();
+        metrics::rooms(hub.rooms());
+        metrics::window_bytes(hub.window_bytes());
+        // Keys were removed: every stream looks at its own.
+        if keys.has_changed().unwrap_or(false) {
+            keys.mark_unchanged();
+            hub.wake_all();
+        }
+    }
+}
+
+/// The verifier with the keys of settings and file, and those of the settings alone.
+async fn verifier(settings: &Auth) -> anyhow::Result<(Arc<Verifier>, Keys)> {
+    let fixed = match &settings.keys {
+        Some(keys) => Keys::parse(keys.expose()).context("auth.keys")?,
+        None => Keys::default(),
+    };
+    let keys = match &settings.keys_file {
+        Some(path) => auth::reload::read(&fixed, path)
+            .await
+            .with_context(|| format!("auth.keys_file {}", path.display()))?,
+        None => fixed.clone(),
+    };
+    let rules = AuthRules {
+        mode: settings.mode,
+        max_lifetime: settings.max_lifetime,
+        require_body_hash: settings.require_body_hash,
+        legacy_signature: settings.legacy_signature,
+    };
+    Ok((Arc::new(Verifier::new(rules, keys)), fixed))
+}
+
+/// Follows the keys' file, if there is one.
+async fn follow_keys(verifier: Arc<Verifier>, fixed: Keys, path: Option<PathBuf>) {
+    if let Some(path) = path {
+        auth::reload::follow(&verifier, &fixed, &path, KEYS_READ_EVERY).await;
+    }
+}
+
+fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        window_bytes: config.log.window_bytes,
+        window_age: config.log.window_age,
+        queue_bytes: config.stream.queue_bytes,
+        json_depth: config.limits.json_depth,
+        replay_bytes: config.limits.replay_bytes,
+        replay_events: config.limits.replay_events,
+    }
+}
+
+fn log_name(config: &Config) -> &'static str {
+    match config.log.kind {
+        LogKind::Memory => "memory",
+        LogKind::Kafka => "kafka",
+    }
+}
+
+fn admin(app: &Arc<App>, health: &Arc<Health>, log_level: telemetry::LevelHandle) -> Admin {
+    let reported = Arc::clone(app);
+    Admin {
+        health: Arc::clone(health),
+        config: app.config.to_json_masked(),
+        set_log_level: Arc::new(move |level| log_level.set(level)),
+        connections: Arc::new(move |limit| connections(&reported, limit)),
+    }
+}
+
+fn connections(app: &App, limit: usize) -> ConnectionsReport {
+    let (largest, rooms) = app.hub.largest_rooms(limit);
+    ConnectionsReport {
+        pod: app.config.pod.name.clone(),
+        total: app.streams.taken(),
+        draining: app.shutdown.phase() != Phase::Running,
+        truncated: rooms > largest.len(),
+        rooms: largest
+            .into_iter()
+            .map(|(pattern, connections)| RoomReport {
+                event_id: pattern.id.to_string(),
+                event_type: pattern.kind_text().to_owned(),
+                connections,
+            })
+            .collect(),
+    }
+}

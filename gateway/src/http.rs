@@ -1,0 +1,162 @@
+//! The public HTTP interface: routes, their order, and what handlers share.
+
+pub mod admin;
+pub mod body;
+pub mod listener;
+pub mod publish;
+pub mod refusal;
+pub mod subscribe;
+pub mod target;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Version};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::auth::verifier::GrantState;
+use crate::auth::{Grant, Verifier};
+use crate::config::Config;
+use crate::connection::Ends;
+use crate::hub::Hub;
+use crate::log::Log;
+use crate::problem::{Problem, ProblemKind};
+use crate::shutdown::{Phase, Shutdown};
+
+/// What the public handlers share.
+pub struct App {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// Rooms and readers.
+    pub hub: Arc<Hub>,
+    /// Where events are appended.
+    pub log: Arc<Log>,
+    /// Who may do what.
+    pub verifier: Arc<Verifier>,
+    /// Whether the pod is going.
+    pub shutdown: Arc<Shutdown>,
+    /// How many streams may be open.
+    pub streams: Arc<Places>,
+    /// Places for refused streams that wait for their goodbye.
+    pub held: refusal::Held,
+}
+
+impl Ends for App {
+    fn phase(&self) -> Phase {
+        self.shutdown.phase()
+    }
+
+    fn key_changes(&self) -> watch::Receiver<u64> {
+        self.verifier.changes()
+    }
+
+    fn grant(&self, grant: &Grant) -> (GrantState, Option<Instant>) {
+        let now = unix_seconds();
+        let state = self.verifier.state(grant, now);
+        let GrantState::Good { until } = state else { return (state, None) };
+        let until = until
+            .and_then(|at| Instant::now().checked_add(Duration::from_secs(at.saturating_sub(now))));
+        (state, until)
+    }
+}
+
+/// A bounded number of places.
+#[derive(Debug)]
+pub struct Places {
+    most: usize,
+    taken: std::sync::atomic::AtomicUsize,
+}
+
+/// A place that is given back when dropped.
+#[derive(Debug)]
+pub struct Place(Arc<Places>);
+
+impl Places {
+    /// `most` places, all free.
+    #[must_use]
+    pub fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { most, taken: 0.into() })
+    }
+
+    /// Takes a place if one is free.
+    #[must_use]
+    pub fn take(self: &Arc<Self>) -> Option<Place> {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.taken
+            .fetch_update(Relaxed, Relaxed, |taken| (taken < self.most).then_some(taken + 1))
+            .ok()
+            .map(|_| Place(Arc::clone(self)))
+    }
+
+    /// How many are taken.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.taken.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// The public routes.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route(
+            "/v1/subscribe/events/{event_id}/types/{event_type}",
+            get(subscribe::room).head(head_of_a_stream),
+        )
+        .route("/v1/subscribe", get(subscribe::rooms).head(head_of_a_stream))
+        .route("/v1/sse/events/{event_id}/types/{event_type}", post(publish::room))
+        .route("/v1/sse/broadcast/types/{event_type}", post(publish::broadcast))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+        .with_state(app)
+}
+
+/// A HEAD must not open a stream.
+async fn head_of_a_stream() -> Response {
+    subscribe::event_stream(Body::empty())
+}
+
+async fn not_found(request: Request<Body>) -> Response {
+    let detail =
+        format!("there is nothing at {}; see the README for the routes", request.uri().path());
+    Problem::new(ProblemKind::NotFound, detail).to_response().map(Body::from)
+}
+
+async fn method_not_allowed(method: Method) -> Response {
+    let detail = format!("{method} is not a method of this route");
+    Problem::new(ProblemKind::MethodNotAllowed, detail).to_response().map(Body::from)
+}
+
+/// A 200 with a JSON body.
+pub(crate) fn json_response(value: &impl Serialize) -> Response {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A version of HTTP as the metrics spell it.
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "h2",
+        Version::HTTP_10 => "http1.0",
+        _ => "http1.1",
+    }
+}
+
+/// The time, in seconds since the Unix epoch. Signatures are dated by it; cursors never are.
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}

@@ -1,0 +1,149 @@
+//! `POST /v1/sse/…`: from a request to a record in the log.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Request};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::App;
+use super::body::{Delivery, PublishBody};
+use super::target::{self, Query};
+use crate::auth::Credentials;
+use crate::auth::credentials::Cookies;
+use crate::cursor::Position;
+use crate::event::{Audience, NewEvent};
+use crate::log::{PublishError, Receipt};
+use crate::problem::{Problem, ProblemKind};
+use crate::telemetry::metrics;
+
+/// Publishes to a room.
+pub async fn room(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    let audience = target::publish_room(request.uri());
+    answer(&app, request, audience).await
+}
+
+/// Publishes to every open stream.
+pub async fn broadcast(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    let audience = target::broadcast_type(request.uri());
+    answer(&app, request, audience).await
+}
+
+async fn answer(
+    app: &App,
+    request: Request<Body>,
+    audience: Result<Audience, Problem>,
+) -> Response {
+    let began = Instant::now();
+    let outcome = match audience {
+        Ok(audience) => publish(app, request, audience).await,
+        Err(problem) => Err(problem),
+    };
+    let (label, response) = match outcome {
+        Ok(receipt) => ("ok", super::json_response(&receipt)),
+        Err(problem) => (problem.kind.as_str(), problem.to_response().map(Body::from)),
+    };
+    metrics::published(label, began.elapsed());
+    response
+}
+
+/// The answer to an event that the log has.
+#[derive(Debug, Serialize)]
+pub struct PublishReceipt {
+    message_id: String,
+    cursor: String,
+    published_at: i64,
+}
+
+async fn publish(
+    app: &App,
+    request: Request<Body>,
+    audience: Audience,
+) -> Result<PublishReceipt, Problem> {
+    expect_json(request.headers())?;
+    let (head, body) = request.into_parts();
+    let body = read_body(app, body).await?;
+    metrics::publish_bytes(body.len() as u64);
+    let query = Query::parse(&head.uri)?;
+    let credentials = Credentials::of(&head.headers, query.pairs(), Cookies::Ignore)?;
+    let grant = app
+        .verifier
+        .publish(&audience, &credentials, &body, super::unix_seconds())
+        .inspect_err(|e| metrics::signature_failure(e.reason()))?;
+    let mut body = PublishBody::parse(&body, app.config.limits.json_depth)?;
+    body.from_user = grant
+        .from_user(body.from_user.take())
+        .inspect_err(|e| metrics::signature_failure(e.reason()))?;
+    let event = body.into_event(audience, Delivery::of(&head.headers)?)?;
+    let receipt = append(app, &event).await?;
+    Ok(receipt_of(app, &event, receipt))
+}
+
+/// Appends `event` to the log within the request's patience.
+async fn append(app: &App, event: &NewEvent) -> Result<Receipt, Problem> {
+    let deadline = Instant::now() + app.config.publish.timeout;
+    app.log.publish(event, deadline).await.map_err(|error| {
+        let kind = match &error {
+            PublishError::NotAccepted(_) => ProblemKind::NotAccepted,
+            PublishError::OutcomeUnknown(_) => ProblemKind::OutcomeUnknown,
+            PublishError::TooLarge(_) => ProblemKind::TooLarge,
+        };
+        Problem::new(kind, error.to_string())
+    })
+}
+
+fn receipt_of(app: &App, event: &NewEvent, receipt: Receipt) -> PublishReceipt {
+    let after = Position { next: receipt.offset.next(), tag: receipt.tag };
+    let mut cursor = app.hub.cursor_after(&event.audience, receipt.shard, after);
+    cursor.complete = event.is_final;
+    PublishReceipt {
+        message_id: event.message_id.to_string(),
+        cursor: cursor.to_string(),
+        published_at: receipt.timestamp,
+    }
+}
+
+/// Refuses a body that does not say it is JSON: a form's would be read as an event.
+fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let said = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let essence = said.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+    if essence.eq_ignore_ascii_case(b"application/json") {
+        return Ok(());
+    }
+    let detail = format!(
+        "send the event as Content-Type: application/json, not {:?}",
+        String::from_utf8_lossy(essence)
+    );
+    Err(Problem::new(ProblemKind::UnsupportedMediaType, detail))
+}
+
+/// Reads a request's body, bounded in bytes and time.
+async fn read_body(app: &App, body: Body) -> Result<Bytes, Problem> {
+    let limits = &app.config.limits;
+    let read = Limited::new(body, limits.body_bytes).collect();
+    match tokio::time::timeout(limits.body_timeout, read).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let detail =
+                format!("the body has more than {} bytes (limits.body_bytes)", limits.body_bytes);
+            Err(Problem::new(ProblemKind::TooLarge, detail))
+        }
+        Ok(Err(error)) => {
+            let detail = format!("the body could not be read: {error}");
+            Err(Problem::new(ProblemKind::BadRequest, detail))
+        }
+        Err(_) => {
+            let detail = format!(
+                "the body did not arrive within {:?} (limits.body_timeout)",
+                limits.body_timeout
+            );
+            Err(Problem::new(ProblemKind::IdleTimeout, detail))
+        }
+    }
+}

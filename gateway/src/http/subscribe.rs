@@ -1,0 +1,185 @@
+//! `GET /v1/subscribe…`: from a request to a stream.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use tokio::time::Instant;
+
+use super::App;
+use super::refusal::{self, Refusal};
+use super::target::{self, Query};
+use crate::auth::Credentials;
+use crate::auth::credentials::Cookies;
+use crate::connection::{Connection, HeartbeatForm, Terms};
+use crate::cursor::Cursor;
+use crate::event::Pattern;
+use crate::hub::{Opened, Start};
+use crate::problem::Problem;
+use crate::shutdown::Phase;
+use crate::telemetry::metrics;
+use crate::wire::{self, Connected, StartKind, Variant};
+
+/// A stream of one room, or of every type of an id.
+pub async fn room(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    let patterns = target::pattern(request.uri(), 4).map(|pattern| vec![pattern]);
+    answer(&app, &request, patterns)
+}
+
+/// A stream of several rooms.
+pub async fn rooms(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    let most = app.config.limits.rooms_per_stream;
+    let patterns = Query::parse(request.uri()).and_then(|query| target::rooms(&query, most));
+    answer(&app, &request, patterns)
+}
+
+fn answer(
+    app: &Arc<App>,
+    request: &Request<Body>,
+    patterns: Result<Vec<Pattern>, Problem>,
+) -> Response {
+    match patterns.and_then(|patterns| open(app, request, patterns)) {
+        Ok(response) => response,
+        Err(problem) => problem.to_response().map(Body::from),
+    }
+}
+
+/// What the query and the headers ask for beside the rooms.
+struct Asked {
+    variant: Variant,
+    heartbeat_form: HeartbeatForm,
+    start: Start,
+}
+
+fn asked(query: &Query<'_>, headers: &HeaderMap) -> Result<Asked, Problem> {
+    let unnamed = query.choice("name", &[("message", true)])?.unwrap_or(false);
+    let heartbeat = [("event", HeartbeatForm::Event), ("comment", HeartbeatForm::Comment)];
+    let heartbeat_form = query.choice("heartbeat", &heartbeat)?.unwrap_or(HeartbeatForm::Event);
+    let cursor = headers
+        .get("last-event-id")
+        .map(|value| value.to_str().unwrap_or("\u{fffd}"))
+        .or_else(|| query.get("last_event_id"))
+        .or_else(|| query.get("lastEventId"))
+        .filter(|text| !text.is_empty());
+    let start = match cursor.map(Cursor::parse) {
+        None => Start::Live,
+        Some(Ok(cursor)) => Start::Resume(cursor),
+        Some(Err(_)) => Start::Unusable,
+    };
+    Ok(Asked { variant: Variant { unnamed }, heartbeat_form, start })
+}
+
+fn open(
+    app: &Arc<App>,
+    request: &Request<Body>,
+    patterns: Vec<Pattern>,
+) -> Result<Response, Problem> {
+    let query = Query::parse(request.uri())?;
+    let headers = request.headers();
+    let Asked { variant, heartbeat_form, start } = asked(&query, headers)?;
+    let credentials = Credentials::of(headers, query.pairs(), Cookies::Read)?;
+    let grant = app
+        .verifier
+        .subscribe(&patterns, &credentials, super::unix_seconds())
+        .inspect_err(|e| metrics::signature_failure(e.reason()))?;
+
+    let completes = matches!(patterns.as_slice(), [one] if one.kind.is_some());
+    if completes && matches!(&start, Start::Resume(cursor) if cursor.complete) {
+        // The final event was written: there is nothing to come back for.
+        let mut done = Response::new(Body::empty());
+        *done.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(done);
+    }
+
+    let wants_stream = accepts_event_stream(headers);
+    if matches!(app.shutdown.phase(), Phase::Closing | Phase::Done) {
+        return Ok(refusal::refuse(app, Refusal::Draining, wants_stream));
+    }
+    let Some(permit) = app.streams.take() else {
+        return Ok(refusal::refuse(app, Refusal::Connections, wants_stream));
+    };
+    let start_kind = match &start {
+        Start::Live => StartKind::Live,
+        Start::Resume(_) | Start::Unusable => StartKind::Resume,
+    };
+    let user = grant.user.clone();
+    let Ok(opened) = app.hub.subscribe(&patterns, user, start) else {
+        return Ok(refusal::refuse(app, Refusal::NotReady, wants_stream));
+    };
+
+    let settings = &app.config.stream;
+    let terms = Terms {
+        variant,
+        heartbeat_form,
+        heartbeat: settings.heartbeat,
+        retry: settings.retry,
+        grant,
+        ages_at: settings
+            .max_age
+            .map(|age| Instant::now() + crate::shutdown::jittered_age(age, &mut rand::rng())),
+        completes,
+        drain_window: app.config.drain.window,
+    };
+    let preamble = preamble(app, &patterns, start_kind, &opened);
+    let protocol = super::protocol(request.version());
+    let connection = Connection::new(
+        opened.subscription,
+        preamble,
+        terms,
+        Arc::clone(app),
+        protocol,
+        Box::new(permit),
+    );
+    tracing::debug!(rooms = patterns.len(), replayed = opened.replayed, protocol, "stream opened");
+    Ok(event_stream(Body::new(connection)))
+}
+
+/// The first block, and the hole if there is one.
+fn preamble(
+    app: &App,
+    patterns: &[Pattern],
+    start: StartKind,
+    opened: &Opened,
+) -> Vec<bytes::Bytes> {
+    let mut blocks = vec![wire::connected(&Connected {
+        pod: &app.config.pod.name,
+        rooms: patterns,
+        start,
+        heartbeat: app.config.stream.heartbeat,
+        // Jittered per stream: those of a pod that is lost do not all come back at one moment.
+        retry: crate::shutdown::jittered_retry(app.config.stream.retry, &mut rand::rng()),
+        id: opened.connected_at.as_ref(),
+    })];
+    if let Some(gap) = &opened.gap {
+        metrics::gap(gap.reason);
+        blocks.push(wire::gap(gap.reason, gap.requested.as_ref(), &gap.resumed_at, patterns));
+    }
+    metrics::replayed_events(metrics::ReplayFrom::Window, opened.replayed as u64);
+    blocks
+}
+
+/// Whether a browser's `EventSource` asks: any other answer than a stream ends it for good.
+fn accepts_event_stream(headers: &HeaderMap) -> bool {
+    headers.get_all(ACCEPT).iter().any(|value| {
+        value.to_str().is_ok_and(|text| text.to_ascii_lowercase().contains("text/event-stream"))
+    })
+}
+
+/// A 200 whose body is a stream of events, with what keeps proxies from holding it back.
+pub(super) fn event_stream(body: Body) -> Response {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    let fixed = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-cache, no-transform"),
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+        (VARY, "Accept-Encoding"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
