@@ -118,24 +118,20 @@ async fn drain(
     tracker: &TaskTracker,
     close_public: watch::Sender<bool>,
 ) {
-    let mut phases = app.shutdown.subscribe();
-    let _ = phases.wait_for(|phase| *phase != Phase::Running).await;
+    app.shutdown.until(Phase::Unready).await;
     metrics::draining(true);
     health.set(Latch::NotDraining, Err("the pod is shutting down".to_owned()));
     tracing::info!(streams = app.streams.taken(), "draining");
-    let _ = phases.wait_for(|phase| matches!(phase, Phase::Closing | Phase::Done)).await;
+    app.shutdown.until(Phase::Closing).await;
     let _ = close_public.send(true);
     app.hub.wake_all();
     tracker.close();
-    let everybody_left = async {
-        tracker.wait().await;
-    };
     let deadline = app.shutdown.deadline();
     let over = Instant::now() + app.config.drain.window + LAST_CONNECTIONS;
     tokio::select! {
         biased;
-        _ = phases.wait_for(|phase| *phase == Phase::Done) => {}
-        () = everybody_left => {}
+        () = app.shutdown.until(Phase::Done) => {}
+        () = tracker.wait() => {}
         () = tokio::time::sleep_until(over.min(deadline)) => {
             tracing::warn!(streams = app.streams.taken(), "streams are left that do not end; they are cut");
         }

@@ -1,6 +1,7 @@
 //! The public HTTP interface: routes, their order, and what handlers share.
 
 pub mod admin;
+pub mod batch;
 pub mod body;
 pub mod listener;
 pub mod publish;
@@ -118,6 +119,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/subscribe", get(subscribe::rooms).head(head_of_a_stream))
         .route("/v1/sse/events/{event_id}/types/{event_type}", post(publish::room))
         .route("/v1/sse/broadcast/types/{event_type}", post(publish::broadcast))
+        .route("/v1/sse/batch", post(batch::batch))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .with_state(app)

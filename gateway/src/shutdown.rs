@@ -55,6 +55,12 @@ impl Shutdown {
         self.phase.subscribe()
     }
 
+    /// Waits until it has come to `phase`.
+    pub async fn until(&self, phase: Phase) {
+        // An error means that the sender is gone, and that is `self`.
+        let _ = self.phase.subscribe().wait_for(|now| *now >= phase).await;
+    }
+
     /// When everything has to be over; far away while it has not begun.
     #[must_use]
     pub fn deadline(&self) -> Instant {

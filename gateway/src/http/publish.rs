@@ -86,7 +86,7 @@ async fn publish(
 }
 
 /// Appends `event` to the log within the request's patience.
-async fn append(app: &App, event: &NewEvent) -> Result<Receipt, Problem> {
+pub(super) async fn append(app: &App, event: &NewEvent) -> Result<Receipt, Problem> {
     let deadline = Instant::now() + app.config.publish.timeout;
     app.log.publish(event, deadline).await.map_err(|error| {
         let kind = match &error {
@@ -98,7 +98,7 @@ async fn append(app: &App, event: &NewEvent) -> Result<Receipt, Problem> {
     })
 }
 
-fn receipt_of(app: &App, event: &NewEvent, receipt: Receipt) -> PublishReceipt {
+pub(super) fn receipt_of(app: &App, event: &NewEvent, receipt: Receipt) -> PublishReceipt {
     let after = Position { next: receipt.offset.next(), tag: receipt.tag };
     let mut cursor = app.hub.cursor_after(&event.audience, receipt.shard, after);
     cursor.complete = event.is_final;
