@@ -1,171 +1,122 @@
 //! Settings: every number, name and address that an operator can choose.
+//!
+//! Each is declared once, in `config/table.rs`: its key, its type, what is accepted, its default
+//! and its doc line. The structs, the flags, the environment's names, `--help`, the README's table,
+//! `tidegate check-config` and `GET /v1/config` all come from there.
+//!
+//! A setting is taken from the file, then from the environment, then from the flags; the later
+//! wins. All that is wrong is said at once, and nothing secret is ever shown.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+mod check;
+mod given;
+mod kind;
+mod problem;
+mod secret;
+mod setting;
+mod show;
+mod table;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use ipnet::IpNet;
+use given::Given;
+pub use problem::{Origin, Problem, Problems};
+pub use secret::Secret;
+pub use setting::{SETTINGS, Setting};
+pub use show::markdown_table;
+pub use table::{
+    Admin, Assignment, Auth, AuthMode, Config, Console, Cors, Dedupe, Drain, Kafka, Limits,
+    LogConfig, LogFormat, LogKind, Memory, Otel, Pod, Public, Publish, Redis, SlowPolicy, Stream,
+    Telemetry, Tls,
+};
+pub use units::{parse_duration, show_duration};
 
-/// All settings. `section.some_key` is `TIDEGATE_SECTION_SOME_KEY` and `--section-some-key`.
-#[derive(Debug, Clone)]
-pub struct Config {
-    pub public: Public,
-    pub admin: Admin,
-    pub pod: Pod,
-    pub telemetry: Telemetry,
-    pub log: LogConfig,
-    pub memory: Memory,
-    pub kafka: Kafka,
-    pub auth: Auth,
-    pub publish: Publish,
-    pub stream: Stream,
-    pub dedupe: Dedupe,
-    pub drain: Drain,
-    pub limits: Limits,
-    pub cors: Cors,
-    pub console: Console,
-}
+/// What the names of environment variables begin with.
+const PREFIX: &str = "TIDEGATE_";
 
-#[derive(Debug, Clone)]
-pub struct Public {
-    pub addr: SocketAddr,
-    pub trusted_proxies: Vec<IpNet>,
-}
-#[derive(Debug, Clone)]
-pub struct Admin {
-    pub addr: SocketAddr,
-}
-#[derive(Debug, Clone)]
-pub struct Pod {
-    pub name: String,
-}
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    Text,
-    Json,
-}
-#[derive(Debug, Clone)]
-pub struct Telemetry {
-    pub log_level: String,
-    pub log_format: LogFormat,
-}
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogKind {
-    Memory,
-    Kafka,
-}
-#[derive(Debug, Clone)]
-pub struct LogConfig {
-    pub kind: LogKind,
-    pub window_bytes: usize,
-    pub window_age: Duration,
-}
-#[derive(Debug, Clone)]
-pub struct Memory {
-    pub shards: u32,
-    pub max_bytes: usize,
-    pub max_age: Duration,
-}
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Assignment {
-    Group,
-    Manual,
-}
-#[derive(Debug, Clone)]
-pub struct Kafka {
-    pub brokers: String,
-    pub group_prefix: String,
-    pub assignment: Assignment,
-    pub create_topics: bool,
-    pub partitions: u32,
-    pub replication: Option<u16>,
-    pub events_topic: String,
-    pub broadcast_topic: String,
-    pub dead_letters_topic: String,
-    pub options: BTreeMap<String, String>,
-}
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuthMode {
-    Off,
-    Hmac,
-}
-#[derive(Debug, Clone)]
-pub struct Auth {
-    pub mode: AuthMode,
-    pub keys: Option<Secret>,
-    pub keys_file: Option<PathBuf>,
-    pub max_lifetime: Option<Duration>,
-    pub require_body_hash: bool,
-    pub legacy_signature: bool,
-}
-/// Text that is never shown: its `Debug` and `Display` are a mask.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-#[derive(Debug, Clone)]
-pub struct Publish {
-    pub timeout: Duration,
-}
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SlowPolicy {
-    Disconnect,
-    Drop,
-    Latest,
-}
-#[derive(Debug, Clone)]
-pub struct Stream {
-    pub heartbeat: Duration,
-    pub retry: Duration,
-    pub max_age: Option<Duration>,
-    pub queue_bytes: usize,
-    pub slow: SlowPolicy,
-    pub write_timeout: Duration,
-}
-#[derive(Debug, Clone)]
-pub struct Dedupe {
-    pub window: Duration,
-}
-#[derive(Debug, Clone)]
-pub struct Drain {
-    pub grace: Duration,
-    pub window: Duration,
-    pub deadline: Duration,
-}
-#[derive(Debug, Clone)]
-pub struct Limits {
-    pub connections: usize,
-    pub rooms_per_stream: usize,
-    pub body_bytes: usize,
-    pub header_timeout: Duration,
-    pub body_timeout: Duration,
-    pub held_refusals: usize,
-    pub json_depth: usize,
-    pub replay_bytes: usize,
-    pub replay_events: usize,
-}
-#[derive(Debug, Clone)]
-pub struct Cors {
-    pub origins: Vec<String>,
-}
-#[derive(Debug, Clone)]
-pub struct Console {
-    pub enabled: bool,
+/// Where settings come from. A seam: tests make their own and never touch the process's.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    file: Option<PathBuf>,
+    environment: Vec<(String, OsString)>,
+    flags: Vec<(String, String)>,
+    host_name: Option<String>,
 }
 
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
+/// Settings that can be used.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// What may be a mistake, and is none for certain: unknown `TIDEGATE_*` variables.
+    pub warnings: Vec<String>,
+}
+
+impl Sources {
+    /// No file, these environment variables, no flags.
+    #[must_use]
+    pub fn environment(variables: &[(&str, &str)]) -> Self {
+        let environment =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), value.into())).collect();
+        Self { environment, ..Self::default() }
+    }
+
+    /// The environment and the host name of this process, without file and flags.
+    #[must_use]
+    pub fn of_process() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+        let variables = std::env::vars_os();
+        let environment: Vec<(String, OsString)> = variables
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+            .filter(|(name, _)| name.starts_with(PREFIX) || name == "HOSTNAME")
+            .collect();
+        let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| {
+            let (_, value) = environment.iter().find(|(name, _)| name == "HOSTNAME")?;
+            value.clone().into_string().ok()
+        });
+        Self { environment, host_name, ..Self::default() }
+    }
+
+    /// Reads this file before all else: TOML, or YAML if it is called `*.yaml` or `*.yml`.
+    #[must_use]
+    pub fn with_file(mut self, file: Option<PathBuf>) -> Self {
+        self.file = file;
+        self
+    }
+
+    /// Takes these flags last: the setting's key, and what was given for it. For `kafka.options`
+    /// that is `name=value`.
+    #[must_use]
+    pub fn with_flags<K: Into<String>, V: Into<String>>(
+        mut self,
+        flags: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.flags.extend(flags.into_iter().map(|(key, value)| (key.into(), value.into())));
+        self
     }
 }
-impl Secret {
-    /// tmp
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
+
 impl Config {
-    /// tmp
-    pub fn to_json_masked(&self) -> serde_json::Value {
-        serde_json::Value::Null
+    /// Reads all sources and checks what they say, each value alone and all of them together.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
+        let mut given = Given::read(sources);
+        let config = Self::assemble(&mut given);
+        check::together(&config, &mut given);
+        let (problems, warnings) = given.into_findings();
+        if problems.is_empty() { Ok(Loaded { config, warnings }) } else { Err(Problems(problems)) }
+    }
+}
+
+impl Default for Config {
+    /// What a gateway runs with when nothing is set. The pod is called `tidegate`.
+    fn default() -> Self {
+        Self::assemble(&mut Given::default())
     }
 }

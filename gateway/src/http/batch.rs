@@ -57,12 +57,8 @@ fn open(app: &Arc<App>, request: Request<Body>) -> Result<Response, Problem> {
         .batch(only.as_ref(), &credentials, super::unix_seconds())
         .inspect_err(|e| metrics::signature_failure(e.reason()))?;
     let (answers, answered) = mpsc::channel(MOST_ANSWERS);
-    let batch = Batch {
-        app: Arc::clone(app),
-        grant,
-        trace: delivery::trace(&head.headers),
-        answers,
-    };
+    let batch =
+        Batch { app: Arc::clone(app), grant, trace: delivery::trace(&head.headers), answers };
     let lines = Lines::new(body, app.config.limits.body_bytes);
     tokio::spawn(batch.run(lines));
     let answered = futures_util::stream::unfold(answered, async |mut answered| {
@@ -86,7 +82,8 @@ fn expect_ndjson(headers: &HeaderMap) -> Result<(), Problem> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(essence);
-    let detail = format!("send the batch as Content-Type: {NDJSON}, one event a line, not {said:?}");
+    let detail =
+        format!("send the batch as Content-Type: {NDJSON}, one event a line, not {said:?}");
     Err(Problem::new(ProblemKind::UnsupportedMediaType, detail))
 }
 
@@ -184,9 +181,9 @@ impl Batch {
             receipt: PublishReceipt,
         }
         let text = match outcome {
-            Ok(receipt) => {
-                serde_json::to_vec(&Receipt { line, status: 200, receipt }).unwrap_or_default().into()
-            }
+            Ok(receipt) => serde_json::to_vec(&Receipt { line, status: 200, receipt })
+                .unwrap_or_default()
+                .into(),
             Err(problem) => problem.to_json_line(Some(line)),
         };
         self.answers.send(line_of(&text)).await.is_ok()

@@ -1,0 +1,109 @@
+//! What settings must be to each other.
+
+use std::net::SocketAddr;
+
+use super::given::Given;
+use super::table::{AuthMode, Config, LogKind};
+use super::units::{show_duration, show_size};
+
+/// Complains of settings that do not go together.
+pub(super) fn together(config: &Config, given: &mut Given) {
+    listeners(config, given);
+    kafka(config, given);
+    auth(config, given);
+    sizes(config, given);
+
+    let shortest = config.drain.grace + config.drain.window;
+    if config.drain.deadline < shortest {
+        given.refuse_together(
+            &["drain.deadline", "drain.window", "drain.grace"],
+            format!(
+                "drain.deadline ({}) must be at least drain.grace + drain.window ({})",
+                show_duration(config.drain.deadline),
+                show_duration(shortest)
+            ),
+        );
+    }
+    if config.tls.cert_file.is_some() != config.tls.key_file.is_some() {
+        given.refuse_together(
+            &["tls.cert_file", "tls.key_file"],
+            "tls.cert_file and tls.key_file are set together or not at all",
+        );
+    }
+}
+
+fn listeners(config: &Config, given: &mut Given) {
+    if overlap(config.public.addr, config.admin.addr) {
+        given.refuse_together(
+            &["admin.addr", "public.addr"],
+            format!(
+                "public.addr ({}) and admin.addr ({}) are the same port",
+                config.public.addr, config.admin.addr
+            ),
+        );
+    }
+}
+
+/// Whether two listeners cannot both be had. Port 0 is whichever is free.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_ip =
+        one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && same_ip
+}
+
+fn kafka(config: &Config, given: &mut Given) {
+    if config.log.kind != LogKind::Kafka {
+        return;
+    }
+    if config.kafka.brokers.is_empty() {
+        given.refuse_together(&["kafka.brokers", "log.kind"], "log.kind kafka needs kafka.brokers");
+    }
+    let topics = [
+        ("kafka.events_topic", &config.kafka.events_topic),
+        ("kafka.broadcast_topic", &config.kafka.broadcast_topic),
+        ("kafka.dead_letters_topic", &config.kafka.dead_letters_topic),
+    ];
+    for (nth, (key, topic)) in topics.iter().enumerate() {
+        for (other, same) in &topics[nth + 1..] {
+            if topic == same {
+                given.refuse_together(
+                    &[other, key],
+                    format!("{key} and {other} are the same topic, {topic}"),
+                );
+            }
+        }
+    }
+}
+
+fn auth(config: &Config, given: &mut Given) {
+    if config.auth.mode == AuthMode::Hmac
+        && config.auth.keys.is_none()
+        && config.auth.keys_file.is_none()
+    {
+        given.refuse_together(
+            &["auth.mode", "auth.keys", "auth.keys_file"],
+            "auth.mode hmac needs auth.keys or auth.keys_file",
+        );
+    }
+}
+
+/// What has to hold one event of the largest size.
+fn sizes(config: &Config, given: &mut Given) {
+    let body = config.limits.body_bytes;
+    for (key, size) in [
+        ("log.window_bytes", config.log.window_bytes),
+        ("memory.max_bytes", config.memory.max_bytes),
+        ("limits.replay_bytes", config.limits.replay_bytes),
+    ] {
+        if size < body {
+            given.refuse_together(
+                &[key, "limits.body_bytes"],
+                format!(
+                    "{key} ({}) must be at least limits.body_bytes ({}), or the largest events have no place in it",
+                    show_size(size),
+                    show_size(body)
+                ),
+            );
+        }
+    }
+}

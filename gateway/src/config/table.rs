@@ -1,0 +1,269 @@
+//! All settings, each once.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::given::Given;
+use super::kind::{self, words};
+use super::problem::Origin;
+use super::secret::Secret;
+use super::setting::{HOST_NAME, Setting, settings};
+
+words! {
+    /// How log lines look.
+    LogFormat, LOG_FORMAT, "text or json" {
+        /// For people.
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
+    /// Where events are kept and ordered.
+    LogKind, LOG_KIND, "memory or kafka" {
+        /// In this process; gone with it.
+        Memory = "memory",
+        /// In Apache Kafka.
+        Kafka = "kafka",
+    }
+    /// How a pod finds its partitions.
+    Assignment, ASSIGNMENT, "group or manual" {
+        /// As the only member of a group of its own.
+        Group = "group",
+        /// By taking all there are.
+        Manual = "manual",
+    }
+    /// Who may read and publish.
+    AuthMode, AUTH_MODE, "off or hmac" {
+        /// Everybody.
+        Off = "off",
+        /// Whoever has a signature.
+        Hmac = "hmac",
+    }
+    /// What becomes of a reader that lags too far.
+    SlowPolicy, SLOW_POLICY, "disconnect, drop or latest" {
+        /// It is cut, and resumes by its cursor.
+        Disconnect = "disconnect",
+        /// It is told of a gap and goes on with the oldest event that is still there.
+        Drop = "drop",
+        /// It is told of a gap and gets the newest event of each room.
+        Latest = "latest",
+    }
+}
+
+settings! {
+    /// The port that clients and publishers use.
+    public: Public {
+        /// Address and port of the public listener.
+        addr: SocketAddr = kind::ADDRESS, "0.0.0.0:30000";
+        /// Networks of the proxies whose `X-Forwarded-For` counts.
+        trusted_proxies: Vec<IpNet> = kind::NETWORKS, "none";
+    }
+
+    /// The port for probes, metrics and operators.
+    admin: Admin {
+        /// Address and port of the admin listener.
+        addr: SocketAddr = kind::ADDRESS, "0.0.0.0:30001";
+    }
+
+    /// This process.
+    pod: Pod {
+        /// Name of this process in its consumer group, in `tidegate.connected` and in dead letters;
+        /// no two that run at once may share it.
+        name: String = kind::POD_NAME, HOST_NAME;
+    }
+
+    /// What the gateway says of itself.
+    telemetry: Telemetry {
+        /// Least level of the log lines that are written, also for parts of the program:
+        /// `info,tidegate::hub=debug`.
+        log_level: String = kind::LOG_LEVEL, "info";
+        /// How log lines look: `text` or `json`.
+        log_format: LogFormat = LOG_FORMAT, "text";
+    }
+
+    /// Where events are kept and ordered.
+    log: LogConfig {
+        /// Where events are kept and ordered: `memory` (gone with the process) or `kafka`.
+        kind: LogKind = LOG_KIND, "memory";
+        /// Most bytes of recent events that the pod keeps for resuming readers, with their frames.
+        window_bytes: usize = kind::SIZE, "256MiB";
+        /// How long recent events are kept for resuming readers, if the bytes do.
+        window_age: Duration = kind::DURATION, "10m";
+    }
+
+    /// The embedded log (`log.kind = memory`).
+    memory: Memory {
+        /// How many shards the embedded log has.
+        shards: u32 = kind::SHARDS, "4";
+        /// Most bytes of events that the embedded log keeps; the oldest go first.
+        max_bytes: usize = kind::SIZE, "256MiB";
+        /// How long the embedded log keeps an event.
+        max_age: Duration = kind::DURATION, "1h";
+    }
+
+    /// Apache Kafka (`log.kind = kafka`).
+    kafka: Kafka {
+        /// Brokers to ask first: `host:port`, comma-separated.
+        brokers: String = kind::BROKERS, "";
+        /// What the names of the pods' consumer groups begin with; unique for each release on a
+        /// Kafka.
+        group_prefix: String = kind::GROUP_PREFIX, "tidegate";
+        /// How a pod finds its partitions: `group` (its own consumer group) or `manual`.
+        assignment: Assignment = ASSIGNMENT, "group";
+        /// Whether topics that are missing are created.
+        create_topics: bool = kind::SWITCH, "true";
+        /// How many partitions a created events topic gets.
+        partitions: u32 = kind::PARTITIONS, "12";
+        /// How many replicas a created topic gets; `none` is the broker's default.
+        replication: Option<u16> = kind::REPLICATION, "none";
+        /// Topic of the rooms' events.
+        events_topic: String = kind::TOPIC, "tidegate.events";
+        /// Topic of the events for every stream.
+        broadcast_topic: String = kind::TOPIC, "tidegate.broadcast";
+        /// Topic of the events that can never be delivered.
+        dead_letters_topic: String = kind::TOPIC, "tidegate.dead-letters";
+        /// Options for librdkafka by its own names: `[kafka.options]` in the file,
+        /// `TIDEGATE_KAFKA_OPTIONS_A_B` or `--kafka-options-a-b` for `a.b`.
+        options: BTreeMap<String, String> = kind::OPTIONS, "";
+    }
+
+    /// Redis Streams.
+    redis: Redis {
+        /// Where Redis is; the password is never shown.
+        url: Option<Secret> = kind::REDIS_URL, "none";
+        /// What the names of the keys begin with.
+        prefix: String = kind::REDIS_PREFIX, "tidegate";
+        /// How many streams the rooms' events are spread over; fixed once there are events.
+        shards: u32 = kind::SHARDS, "8";
+        /// How long an event is kept; `none` leaves it to the length.
+        max_age: Option<Duration> = kind::OPTIONAL_DURATION, "1h";
+        /// Most entries of a stream; `none` leaves it to the age.
+        max_len: Option<usize> = kind::OPTIONAL_COUNT, "none";
+        /// How many replicas must have an event before its receipt.
+        wait_replicas: u32 = kind::SMALL_COUNT_OR_ZERO, "0";
+    }
+
+    /// Who may read and publish.
+    auth: Auth {
+        /// Who may read and publish: `off` (everybody) or `hmac` (whoever has a signature).
+        mode: AuthMode = AUTH_MODE, "off";
+        /// Keys that signatures are made with: `kid:secret[:end]`, comma-separated.
+        keys: Option<Secret> = kind::SECRETS, "none";
+        /// File of further keys, comma-separated or one a line; read again when it changes.
+        keys_file: Option<PathBuf> = kind::FILE, "none";
+        /// How far ahead a signature's expiry may lie.
+        max_lifetime: Option<Duration> = kind::OPTIONAL_DURATION, "none";
+        /// Whether a publish's signature has to cover its body.
+        require_body_hash: bool = kind::SWITCH, "false";
+        /// Whether signatures of the old form count, which never expire.
+        legacy_signature: bool = kind::SWITCH, "false";
+    }
+
+    /// Taking events in.
+    publish: Publish {
+        /// How long a publish waits for the log.
+        timeout: Duration = kind::DURATION, "10s";
+    }
+
+    /// Open streams.
+    stream: Stream {
+        /// Silence after which a stream gets a heartbeat, jittered.
+        heartbeat: Duration = kind::DURATION, "15s";
+        /// How long clients wait before they reconnect, jittered for each.
+        retry: Duration = kind::DURATION, "3s";
+        /// How long a stream lives at most, jittered; then its client reconnects, to any pod.
+        max_age: Option<Duration> = kind::OPTIONAL_DURATION, "none";
+        /// How many bytes a reader may lag behind; not memory of its own.
+        queue_bytes: usize = kind::SIZE, "1MiB";
+        /// What becomes of a reader that lags further: `disconnect`, `drop` or `latest`.
+        slow: SlowPolicy = SLOW_POLICY, "disconnect";
+        /// How long a write may wait for a client that does not read.
+        write_timeout: Duration = kind::DURATION, "30s";
+        /// Whether clients that ask for gzip get it.
+        gzip: bool = kind::SWITCH, "false";
+        /// Whether clients that ask for zstd get it; some libraries read only its first event.
+        zstd: bool = kind::SWITCH, "false";
+        /// Least size of the data that `compress=lz4` compresses.
+        lz4_min_bytes: usize = kind::SIZE_OR_ZERO, "1KiB";
+    }
+
+    /// Events that are published again.
+    dedupe: Dedupe {
+        /// How long an `Idempotency-Key` is remembered after its last use.
+        window: Duration = kind::DURATION, "2m";
+    }
+
+    /// Going down without losing anybody.
+    drain: Drain {
+        /// How long a pod that is to stop goes on accepting, until it has left the endpoints.
+        grace: Duration = kind::DURATION_OR_ZERO, "5s";
+        /// Time over which the streams are then closed.
+        window: Duration = kind::DURATION_OR_ZERO, "30s";
+        /// When a pod ends whatever is left, counted from SIGTERM.
+        deadline: Duration = kind::DURATION, "60s";
+    }
+
+    /// What is too much.
+    limits: Limits {
+        /// Most streams that are open at once.
+        connections: usize = kind::COUNT, "50000";
+        /// Most streams that one address may have open; see `public.trusted_proxies`.
+        connections_per_ip: Option<usize> = kind::OPTIONAL_COUNT, "none";
+        /// Most streams that one user may have open on this pod.
+        connections_per_user: Option<usize> = kind::OPTIONAL_COUNT, "none";
+        /// Most rooms that one stream may name.
+        rooms_per_stream: usize = kind::COUNT, "32";
+        /// Largest body of a publish, and largest line of a batch.
+        body_bytes: usize = kind::SIZE, "1MiB";
+        /// How long a batch may be silent.
+        batch_idle: Duration = kind::DURATION, "60s";
+        /// How long a client has for a request's head.
+        header_timeout: Duration = kind::DURATION, "10s";
+        /// How long a client has for a publish's body.
+        body_timeout: Duration = kind::DURATION, "30s";
+        /// Most refused streams that are held until their goodbye; beyond it they are just closed.
+        held_refusals: usize = kind::COUNT_OR_ZERO, "1000";
+        /// How deep the JSON of an event may nest.
+        json_depth: usize = kind::DEPTH, "64";
+        /// Most bytes that one resume may scan.
+        replay_bytes: usize = kind::SIZE, "16MiB";
+        /// Most events that one resume may replay.
+        replay_events: usize = kind::COUNT, "10000";
+        /// How long one resume may take to read from the log.
+        replay_time: Duration = kind::DURATION, "10s";
+        /// Most resumes that read from the log at once.
+        replay_concurrent: usize = kind::COUNT, "32";
+        /// How long a resume waits for its turn to read from the log.
+        replay_wait: Duration = kind::DURATION, "10s";
+    }
+
+    /// Browsers of other origins.
+    cors: Cors {
+        /// Origins whose pages may read and publish: `https://app.example.com`, comma-separated,
+        /// or `*`.
+        origins: Vec<String> = kind::ORIGINS, "none";
+    }
+
+    /// TLS in the gateway itself.
+    tls: Tls {
+        /// Certificate chain of the public listener (PEM); read again when it changes.
+        cert_file: Option<PathBuf> = kind::FILE, "none";
+        /// Private key of the public listener (PEM); read again when it changes.
+        key_file: Option<PathBuf> = kind::FILE, "none";
+    }
+
+    /// Traces.
+    otel: Otel {
+        /// OTLP endpoint that traces are sent to.
+        endpoint: Option<String> = kind::HTTP_URL, "none";
+    }
+
+    /// The page for people.
+    console: Console {
+        /// Whether the public port has a console page at `/`.
+        enabled: bool = kind::SWITCH, "true";
+    }
+}
