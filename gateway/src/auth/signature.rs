@@ -6,6 +6,7 @@ use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
 use super::keys::{Key, is_kid};
+use crate::event::{EventId, EventType, NameError};
 
 /// The longest text that can be a signature: `v1`, a key's name, a u64, 64 digits and `b`.
 pub const MAX_SIGNATURE_BYTES: usize = 2 + 1 + 32 + 1 + 20 + 1 + 64 + 2;
@@ -69,6 +70,32 @@ impl Claim<'_> {
             ["v1", self.action.as_str(), self.id, self.kind, self.user, &expiry, &hash].join("\n"),
         )
     }
+}
+
+/// Checks that some request is covered by a signature for this id and type, before it is made.
+///
+/// # Errors
+/// A name that no room can have, or a scope that nothing asks for.
+pub fn check_scope(action: Action, id: &str, kind: &str) -> Result<(), ScopeError> {
+    if kind != "*" {
+        EventType::new(kind)?;
+    }
+    match (action, id, kind) {
+        (_, "*", "*") | (Action::Publish, "*", _) => Ok(()),
+        (Action::Subscribe, "*", _) => Err(ScopeError::TypeOfAll),
+        _ => Ok(EventId::new(id).map(drop)?),
+    }
+}
+
+/// Why nothing could be done with a signature.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScopeError {
+    /// Not a name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// `*` and a type, which only broadcasts have.
+    #[error("to subscribe, '*' as event id goes with '*' as type only")]
+    TypeOfAll,
 }
 
 /// The SHA-256 of a body, as a claim has it.
@@ -271,6 +298,20 @@ mod tests {
         let mac = parse_hex(&sign_legacy(&key(), "a:b", "c")).expect("hex");
         assert!(is_legacy_signed(&key(), "a", "b:c", &mac));
         assert!(!is_legacy_signed(&key(), "a:b", "c", &mac));
+    }
+
+    #[test]
+    fn only_scopes_that_something_asks_for_are_worth_signing() {
+        for (id, kind) in [("e", "t"), ("e", "*"), ("*", "*")] {
+            assert_eq!(check_scope(Action::Subscribe, id, kind), Ok(()));
+            assert_eq!(check_scope(Action::Publish, id, kind), Ok(()));
+        }
+        assert_eq!(check_scope(Action::Publish, "*", "t"), Ok(()));
+        assert_eq!(check_scope(Action::Subscribe, "*", "t"), Err(ScopeError::TypeOfAll));
+        for (id, kind) in [("", "t"), ("e", "a/b"), (".", "*"), ("*", "open")] {
+            let refused = check_scope(Action::Publish, id, kind);
+            assert!(matches!(refused, Err(ScopeError::Name(_))), "{id} {kind}");
+        }
     }
 
     #[test]

@@ -276,7 +276,7 @@ impl<'a> Reader<'a> {
     /// Says of a member that it is there twice, or unknown and perhaps misspelled.
     fn refuse(&mut self, place: &[&str], seen: &Seen, known: &[Known]) {
         let name = place.last().copied().unwrap_or_default();
-        if seen.0.iter().any(|known| *known == name) {
+        if seen.0.contains(&name) {
             return self.fail(pointer(place), "is there twice");
         }
         let detail = match suggest::suggest(name, known) {

@@ -289,9 +289,14 @@ proptest! {
     ) {
         if let Ok(body) = parse(&text) {
             prop_assert!(has_no_line_end(&body));
-            let theirs: Value = serde_json::from_str(&text).expect("what we take is JSON");
-            let data: Value = serde_json::from_slice(&body.data).expect("data is JSON");
-            prop_assert_eq!(&theirs["data"], &data);
+            // serde_json has no value for half a character, which is JSON all the same.
+            match serde_json::from_str::<Value>(&text) {
+                Ok(theirs) => {
+                    let data: Value = serde_json::from_slice(&body.data).expect("data is JSON");
+                    prop_assert_eq!(&theirs["data"], &data);
+                }
+                Err(_) => prop_assert!(text.contains("\\ud800")),
+            }
         }
         match parse_line(&text) {
             Ok(line) => prop_assert!(has_no_line_end(&line.body)),
