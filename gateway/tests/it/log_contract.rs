@@ -1,0 +1,257 @@
+//! One suite over every log: what a client and a publisher may rely on, whatever keeps the events.
+//! Each scenario runs on real gateway processes.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::eventually;
+use crate::support::gateway::Gateway;
+use crate::support::http;
+use crate::support::kafka::Kafka;
+use crate::support::stream::Stream;
+
+/// A log to run the suite on.
+enum Backend {
+    Memory,
+    Kafka { brokers: String, assignment: &'static str },
+}
+
+impl Backend {
+    async fn kafka(assignment: &'static str) -> Self {
+        Self::Kafka { brokers: Kafka::shared().await.brokers(), assignment }
+    }
+
+    /// A gateway on this log; those of one `deployment` share its topics.
+    async fn gateway(&self, deployment: &str) -> Gateway {
+        Gateway::ready(&self.flags(deployment).iter().map(String::as_str).collect::<Vec<_>>()).await
+    }
+
+    fn flags(&self, deployment: &str) -> Vec<String> {
+        match self {
+            Self::Memory => vec!["--log-kind=memory".to_owned()],
+            Self::Kafka { brokers, assignment } => vec![
+                "--log-kind=kafka".to_owned(),
+                format!("--kafka-brokers={brokers}"),
+                format!("--kafka-assignment={assignment}"),
+                format!("--kafka-events-topic={deployment}.events"),
+                format!("--kafka-broadcast-topic={deployment}.broadcast"),
+                format!("--kafka-group-prefix={deployment}"),
+                "--kafka-partitions=4".to_owned(),
+            ],
+        }
+    }
+
+    /// How many gateways can share it.
+    fn pods(&self) -> usize {
+        match self {
+            Self::Memory => 1,
+            Self::Kafka { .. } => 2,
+        }
+    }
+
+    async fn pods_of(&self, deployment: &str) -> Vec<Gateway> {
+        let mut pods = Vec::new();
+        for _ in 0..self.pods() {
+            pods.push(self.gateway(deployment).await);
+        }
+        pods
+    }
+}
+
+/// Runs a scenario over every log as a test of its own.
+macro_rules! over_every_log {
+    ($($(#[$doc:meta])* $name:ident($backend:ident, $deployment:ident) $body:block)*) => {
+        $(
+            mod $name {
+                use super::*;
+
+                async fn scenario($backend: Backend, $deployment: &str) $body
+
+                #[tokio::test]
+                async fn on_memory() {
+                    scenario(Backend::Memory, "m").await;
+                }
+
+                #[tokio::test]
+                async fn on_kafka_with_a_group() {
+                    let name = concat!("g-", stringify!($name));
+                    scenario(Backend::kafka("group").await, name).await;
+                }
+
+                #[tokio::test]
+                async fn on_kafka_assigned_by_hand() {
+                    let name = concat!("m-", stringify!($name));
+                    scenario(Backend::kafka("manual").await, name).await;
+                }
+            }
+        )*
+    };
+}
+
+async fn publish(to: &Gateway, id: &str, kind: &str, data: Value) -> Value {
+    let answer = to.publish(id, kind, &json!({ "data": data }).to_string()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()
+}
+
+over_every_log! {
+    a_rooms_events_come_in_order_on_every_pod(backend, deployment) {
+        let pods = backend.pods_of(deployment).await;
+        let mut streams = Vec::new();
+        for pod in &pods {
+            for room in ["a", "b", "c"] {
+                let path = format!("/v1/subscribe/events/{room}/types/t");
+                streams.push(Stream::connect(pod.public(), &path, &[]).await.0);
+            }
+        }
+        for n in 0..60 {
+            let pod = &pods[n % pods.len()];
+            publish(pod, ["a", "b", "c"][n % 3], "t", json!(n)).await;
+        }
+        for (which, stream) in streams.iter_mut().enumerate() {
+            let expected: Vec<Value> = (0..60).filter(|n| n % 3 == which % 3).map(|n| json!(n)).collect();
+            assert_eq!(stream.take(20).await, expected);
+        }
+    }
+
+    broadcasts_and_users_reach_their_streams_on_every_pod(backend, deployment) {
+        let pods = backend.pods_of(deployment).await;
+        let mut streams = Vec::new();
+        for pod in &pods {
+            for user in ["ann", "bob"] {
+                let path = format!("/v1/subscribe?room=a/t&room=b/*&user={user}");
+                streams.push((user, Stream::connect(pod.public(), &path, &[]).await.0));
+            }
+        }
+        let first = &pods[0];
+        let body = json!({"data": "for ann", "user": {"to_user": "ann"}}).to_string();
+        assert_eq!(first.publish("a", "t", &body).await.status, 200);
+        let broadcast =
+            http::post_json(first.public(), "/v1/sse/broadcast/types/n", r#"{"data":"all"}"#).await;
+        assert_eq!(broadcast.status, 200, "{}", broadcast.text());
+        for (user, stream) in &mut streams {
+            let mut got = stream.take(if *user == "ann" { 2 } else { 1 }).await;
+            // The room and the broadcast lie on two shards: no order is claimed between them.
+            got.sort_by_key(Value::to_string);
+            let expected: &[Value] =
+                if *user == "ann" { &[json!("all"), json!("for ann")] } else { &[json!("all")] };
+            assert_eq!(got, expected);
+        }
+    }
+
+    any_pod_resumes_any_client_exactly(backend, deployment) {
+        let pods = backend.pods_of(deployment).await;
+        let path = "/v1/subscribe/events/a/types/*";
+        let (mut stream, _) = Stream::connect(pods[0].public(), path, &[]).await;
+        let mut got = Vec::new();
+        for n in 0..30 {
+            publish(&pods[n % pods.len()], "a", if n % 2 == 0 { "s" } else { "t" }, json!(n)).await;
+            if n % 5 == 0 {
+                // Read one, then come back on another pod with the id of that one.
+                got.extend(stream.take(1).await);
+                let id = stream.last_id.clone().expect("an id");
+                let pod = &pods[(n / 5 + 1) % pods.len()];
+                stream = Stream::connect(pod.public(), path, &[("last-event-id", &id)]).await.0;
+            }
+        }
+        got.extend(stream.take(30 - got.len()).await);
+        assert_eq!(got, (0..30).map(|n| json!(n)).collect::<Vec<_>>());
+    }
+
+    a_receipt_says_where_its_event_is(backend, deployment) {
+        let pods = backend.pods_of(deployment).await;
+        let first = publish(&pods[0], "a", "t", json!(1)).await;
+        let second = publish(&pods[0], "a", "t", json!(2)).await;
+        let last = &pods[pods.len() - 1];
+        let path = format!(
+            "/v1/subscribe/events/a/types/t?last_event_id={}",
+            first["cursor"].as_str().expect("a cursor")
+        );
+        let (mut stream, _) = Stream::connect(last.public(), &path, &[]).await;
+        let block = stream.expect_data(json!(2)).await;
+        assert_eq!(block.json()["message_id"], second["message_id"]);
+        assert_eq!(block.json()["published_at"], second["published_at"]);
+        let age = http::now_ms() - second["published_at"].as_i64().expect("a time");
+        assert!((0..60_000).contains(&age), "{age} ms ago");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_that_starts_again_serves_what_was_published_while_it_was_away() {
+    let kafka = Backend::kafka("group").await;
+    let stays = kafka.gateway("restart").await;
+    let goes = kafka.gateway("restart").await;
+    let path = "/v1/subscribe/events/a/types/t";
+    let (mut stream, _) = Stream::connect(goes.public(), path, &[]).await;
+    publish(&stays, "a", "t", json!(0)).await;
+    stream.expect_data(json!(0)).await;
+    let id = stream.last_id.clone().expect("an id");
+    drop(goes);
+    for n in 1..20 {
+        publish(&stays, "a", "t", json!(n)).await;
+    }
+    let again = kafka.gateway("restart").await;
+    let (mut stream, _) = Stream::connect(again.public(), path, &[("last-event-id", &id)]).await;
+    assert_eq!(stream.take(19).await, (1..20).map(|n| json!(n)).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_broker_that_restarts_loses_nothing_and_the_streams_stay_open() {
+    let kafka = Kafka::start().await;
+    let backend = Backend::Kafka { brokers: kafka.brokers(), assignment: "group" };
+    let mut flags = backend.flags("outage");
+    flags.push("--publish-timeout=2s".to_owned());
+    let gateway = Gateway::ready(&flags.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let path = "/v1/subscribe/events/a/types/t";
+    let (mut stream, _) = Stream::connect(gateway.public(), path, &[]).await;
+    publish(&gateway, "a", "t", json!("before")).await;
+    stream.expect_data(json!("before")).await;
+
+    kafka.kill().await;
+    let away = gateway.publish("a", "t", r#"{"data":"away"}"#).await;
+    assert_eq!(away.status, 503, "{}", away.text());
+    assert!(away.header("retry-after").is_some());
+    let kind = away.json()["type"].as_str().expect("a type").to_owned();
+    assert!(kind.ends_with("not-accepted") || kind.ends_with("outcome-unknown"), "{kind}");
+    assert_eq!(gateway.admin_get("/livez").await.status, 200);
+    assert_eq!(gateway.admin_get("/readyz").await.status, 200, "a lost broker unreadies no pod");
+
+    kafka.restart().await;
+    eventually("publishing works again", Duration::from_secs(60), async || {
+        gateway.publish("a", "t", r#"{"data":"after"}"#).await.status == 200
+    })
+    .await;
+    // What was said to be not accepted is not there; an unknown outcome may be, before the next.
+    let mut got = stream.take(1).await;
+    if got[0] == "away" {
+        assert!(kind.ends_with("outcome-unknown"), "not-accepted was not true");
+        got = stream.take(1).await;
+    }
+    assert_eq!(got[0], "after");
+}
+
+#[tokio::test]
+async fn a_gateway_whose_kafka_is_away_says_so_and_goes_on_when_it_comes() {
+    let kafka = Kafka::start().await;
+    let backend = Backend::Kafka { brokers: kafka.brokers(), assignment: "group" };
+    kafka.kill().await;
+    let flags = backend.flags("late");
+    let gateway = Gateway::spawn(&flags.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let ready = gateway.admin_get("/readyz").await;
+    assert_eq!(ready.status, 503);
+    assert_eq!(gateway.admin_get("/livez").await.status, 200);
+    eventually("readyz says why", Duration::from_secs(30), async || {
+        gateway.admin_get("/readyz").await.json()["latches"]["log_reachable"]["why"]
+            .as_str()
+            .is_some_and(|why| !why.is_empty())
+    })
+    .await;
+    let path = "/v1/subscribe/events/a/types/t";
+    assert_eq!(http::get(gateway.public(), path, &[]).await.status, 503);
+    kafka.restart().await;
+    gateway.until_ready().await;
+    let (mut stream, _) = Stream::connect(gateway.public(), path, &[]).await;
+    publish(&gateway, "a", "t", json!(1)).await;
+    stream.expect_data(json!(1)).await;
+}

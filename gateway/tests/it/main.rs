@@ -1,0 +1,9 @@
+//! The integration tests, in one binary: librdkafka links slowly.
+#![expect(missing_docs, unreachable_pub, reason = "a test binary has no public items")]
+
+mod auth;
+mod batch;
+mod publish;
+mod subscribe;
+mod support;
+mod tidy;
