@@ -1,0 +1,19 @@
+# What the later stages need beyond the Rust toolchain: Java and Maven for the real Kafka, curl.
+# budget: 5 min
+set -euo pipefail
+missing=()
+command -v java >/dev/null || missing+=(default-jre-headless)
+command -v mvn >/dev/null || missing+=(maven)
+command -v curl >/dev/null || missing+=(curl)
+command -v perl >/dev/null || missing+=(perl)
+command -v make >/dev/null || missing+=(make)
+command -v cc >/dev/null || missing+=(build-essential)
+if [ ${#missing[@]} -gt 0 ]; then
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}"
+fi
+rustup component add clippy rustfmt 2>/dev/null || true
+cargo fmt --version
+cargo clippy --version
+java -version 2>&1 | head -1
+mvn -version | head -1

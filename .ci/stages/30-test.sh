@@ -1,0 +1,4 @@
+# The README's test command.
+# budget: 20 min
+set -euo pipefail
+cargo test --locked
