@@ -1,13 +1,137 @@
-//! stub
-use super::*;
+//! The log on Apache Kafka, through librdkafka.
+//!
+//! * Every pod has a consumer group of its own, so that every pod is handed every record. Nothing
+//!   is ever committed: the pod's place is in its memory ([`positions`]), and each assignment
+//!   begins there. Deleting the group is harmless.
+//! * No value is looked at: key, headers and value are copied out of librdkafka's buffers, and
+//!   that is all.
+//! * A publish says what is true ([`producer`]): librdkafka knows of every message whether it was
+//!   ever sent.
+//! * The broker may be away at any time, at the start too. Nothing here ends because of it.
+//!
+//! Threads: `kafka-consumer` polls and hands on, `kafka-watch` looks for new partitions,
+//! `kafka-producer` takes delivery reports; librdkafka has its own beside them.
+
+mod client;
+mod consumer;
+mod native;
+mod options;
+mod positions;
+mod producer;
+mod topics;
+
+use std::fmt;
+
+use tokio::time::Instant;
+
+use super::record::{field, fields_of};
+use super::{PublishError, Receipt, Sink};
+use crate::config::Config;
+use crate::cursor::{Offset, Shard, SourceId, Tag};
+use crate::event::{Audience, NewEvent};
+use client::LogLines;
+use consumer::Consumer;
+use options::Options;
+use producer::Producer;
+
+/// The log on a Kafka cluster.
+pub struct KafkaLog {
+    consumer: Consumer,
+    producer: Producer,
+    group: String,
+    events: Target,
+    broadcast: Target,
+}
+
+/// Where a kind of event goes.
 #[derive(Debug)]
-pub struct KafkaLog;
+struct Target {
+    topic: String,
+    source: SourceId,
+}
+
+impl Target {
+    fn new(topic: &str) -> Self {
+        Self { topic: topic.to_owned(), source: SourceId::of(topic) }
+    }
+}
+
+impl fmt::Debug for KafkaLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaLog").field("group", &self.group).finish_non_exhaustive()
+    }
+}
+
 impl KafkaLog {
-    pub fn open(_: &Config, _: impl Sink) -> anyhow::Result<Self> {
-        Ok(Self)
+    /// Begins to read the topics of `config` into `sink`, and to look for the brokers. Returns at
+    /// once.
+    ///
+    /// # Errors
+    /// Settings that librdkafka refuses, and options that would break what the gateway promises.
+    pub fn open(config: &Config, sink: impl Sink) -> anyhow::Result<Self> {
+        let group = format!(
+            "{}/{}/{:08x}",
+            config.kafka.group_prefix,
+            config.pod.name,
+            rand::random::<u32>()
+        );
+        let options = Options::new(config, &group)?;
+        let lines = LogLines::default();
+        let producer = Producer::start(options.clone(), lines.clone())?;
+        let consumer = Consumer::start(config, group.clone(), options, lines, sink)?;
+        Ok(Self {
+            consumer,
+            producer,
+            group,
+            events: Target::new(&config.kafka.events_topic),
+            broadcast: Target::new(&config.kafka.broadcast_topic),
+        })
     }
-    pub async fn publish(&self, _: &NewEvent, _: Instant) -> Result<Receipt, PublishError> {
-        Err(PublishError::NotAccepted("stub".into()))
+
+    /// The name of this process's consumer group.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        &self.group
     }
-    pub async fn close(&self, _: Instant) {}
+
+    /// Appends `event` and waits until all in-sync replicas have it, at the latest until
+    /// `deadline`.
+    ///
+    /// # Errors
+    /// [`PublishError`] says whether the event can be in the log.
+    pub async fn publish(
+        &self,
+        event: &NewEvent,
+        deadline: Instant,
+    ) -> Result<Receipt, PublishError> {
+        let target = match &event.audience {
+            Audience::Room(_) => &self.events,
+            Audience::Broadcast(_) => &self.broadcast,
+        };
+        let key = event.audience.record_key();
+        let fields = fields_of(event);
+        let headers =
+            producer::headers(fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
+        let placed = self.producer.send(&target.topic, key, &event.data, headers, deadline).await?;
+        let message_id = fields
+            .iter()
+            .find(|(name, _)| name == field::MESSAGE_ID)
+            .map(|(_, value)| value.as_bytes())
+            .unwrap_or_default();
+        Ok(Receipt {
+            shard: Shard {
+                source: target.source,
+                index: u32::try_from(placed.partition).unwrap_or_default(),
+            },
+            offset: Offset(u128::try_from(placed.offset).unwrap_or_default()),
+            tag: Tag::of_record(key.as_bytes(), placed.timestamp, event.data.len(), message_id),
+            timestamp: placed.timestamp,
+        })
+    }
+
+    /// Waits for what is being published, stops handing records on, leaves the group and deletes
+    /// it, as far as that can be had until `deadline`.
+    pub async fn close(&self, deadline: Instant) {
+        tokio::join!(self.producer.close(deadline), self.consumer.close(deadline));
+    }
 }

@@ -3,6 +3,8 @@
 
 mod auth;
 mod batch;
+mod kafka_log;
+mod log_contract;
 mod publish;
 mod subscribe;
 mod support;

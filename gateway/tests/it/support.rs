@@ -1,7 +1,10 @@
 //! What the tests start, and how they wait.
 
+pub mod config;
 pub mod gateway;
 pub mod http;
+pub mod kafka;
+pub mod recording;
 pub mod stream;
 
 use std::time::Duration;

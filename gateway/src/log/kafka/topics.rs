@@ -1,0 +1,380 @@
+//! The topics: which there are, how they are set up, and from where to where they reach.
+
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataTopic;
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::time::Instant;
+
+use super::client::LogLines;
+use super::options::Options;
+use crate::config::Kafka;
+use crate::log::Role;
+
+/// A client that reads no records.
+pub(super) type Lookup = BaseConsumer<LogLines>;
+
+/// How long one look-up at the brokers may take.
+pub(super) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long making a topic may take.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a group that was just left may still count as not empty, between two attempts.
+const DELETE_AGAIN: Duration = Duration::from_millis(50);
+
+/// A topic that the gateway reads.
+#[derive(Debug, Clone)]
+pub(super) struct Topic {
+    /// Its name.
+    pub(super) name: String,
+    /// What its records are.
+    pub(super) role: Role,
+    /// How many partitions it gets if the gateway makes it.
+    pub(super) partitions: u32,
+}
+
+/// The topics that the settings name.
+pub(super) fn configured(kafka: &Kafka) -> Vec<Topic> {
+    vec![
+        Topic {
+            name: kafka.events_topic.clone(),
+            role: Role::Events,
+            partitions: kafka.partitions,
+        },
+        Topic { name: kafka.broadcast_topic.clone(), role: Role::Broadcast, partitions: 1 },
+    ]
+}
+
+/// From where to where a partition reaches: its first offset and the one after its last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reach {
+    /// The first offset that the log still has.
+    pub(super) low: i64,
+    /// The offset that the next record gets.
+    pub(super) high: i64,
+}
+
+/// For each topic, in their order, its partitions; `None` is one that has no leader now.
+pub(super) type Survey = Vec<Vec<Option<Reach>>>;
+
+/// Looks up the partitions of all topics and how far they reach.
+///
+/// # Errors
+/// Says which topic cannot be read, or that the brokers did not answer.
+pub(super) fn survey(client: &Lookup, topics: &[Topic]) -> Result<Survey, String> {
+    let mut led = TopicPartitionList::new();
+    let mut survey: Survey = Vec::with_capacity(topics.len());
+    for topic in topics {
+        let leaders = match describe(client, &topic.name)? {
+            Described::Missing => return Err(format!("topic {} does not exist", topic.name)),
+            Described::Partitions(leaders) => leaders,
+        };
+        for (partition, &has_leader) in (0..).zip(&leaders) {
+            if has_leader {
+                led.add_partition(&topic.name, partition);
+            }
+        }
+        survey.push(vec![None; leaders.len()]);
+    }
+    if led.count() == 0 {
+        return Ok(survey);
+    }
+    // What a timestamp look-up means by -2 and -1: one request a broker, not one a partition.
+    let lows = offsets(client, &led, Offset::Beginning)?;
+    let highs = offsets(client, &led, Offset::End)?;
+    for (topic, partitions) in topics.iter().zip(&mut survey) {
+        for (partition, reach) in (0..).zip(partitions) {
+            let number = |list: &TopicPartitionList| {
+                let found = list.find_partition(&topic.name, partition)?;
+                found.error().ok()?;
+                found.offset().to_raw().filter(|&offset| offset >= 0)
+            };
+            *reach = number(&lows)
+                .zip(number(&highs))
+                .map(|(low, high)| Reach { low, high: high.max(low) });
+        }
+    }
+    Ok(survey)
+}
+
+/// Where in a partition the first record lies that is not older than a time.
+#[derive(Debug, Clone)]
+pub(super) struct Since<'t> {
+    /// The topic's name.
+    pub(super) topic: &'t str,
+    /// The partition.
+    pub(super) partition: i32,
+    /// Milliseconds since the Unix epoch.
+    pub(super) time: i64,
+}
+
+/// The first offset since each time; `None` if nothing follows it.
+///
+/// # Errors
+/// Says that the brokers did not answer.
+pub(super) fn since(client: &Lookup, wanted: &[Since<'_>]) -> Result<Vec<Option<i64>>, String> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut list = TopicPartitionList::new();
+    for Since { topic, partition, time } in wanted {
+        list.add_partition_offset(topic, *partition, Offset::Offset((*time).max(0)))
+            .map_err(|error| error.to_string())?;
+    }
+    let found = client
+        .offsets_for_times(list, LOOKUP_TIMEOUT)
+        .map_err(|error| format!("looking up offsets by time: {}", text(&error)))?;
+    wanted
+        .iter()
+        .map(|Since { topic, partition, .. }| {
+            let element = found
+                .find_partition(topic, *partition)
+                .ok_or_else(|| format!("no offset by time for {topic}/{partition}"))?;
+            element
+                .error()
+                .map_err(|error| format!("offset by time for {topic}/{partition}: {error}"))?;
+            Ok(match element.offset() {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            })
+        })
+        .collect()
+}
+
+fn offsets(
+    client: &Lookup,
+    partitions: &TopicPartitionList,
+    of: Offset,
+) -> Result<TopicPartitionList, String> {
+    let mut list = partitions.clone();
+    list.set_all_offsets(of).map_err(|error| error.to_string())?;
+    client
+        .offsets_for_times(list, LOOKUP_TIMEOUT)
+        .map_err(|error| format!("looking up offsets: {}", text(&error)))
+}
+
+/// An error without the name of the call that it came out of.
+pub(super) fn text(error: &KafkaError) -> String {
+    error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string())
+}
+
+enum Described {
+    Missing,
+    /// Whether each partition has a leader.
+    Partitions(Vec<bool>),
+}
+
+fn describe(client: &Lookup, name: &str) -> Result<Described, String> {
+    let metadata = client.fetch_metadata(Some(name), LOOKUP_TIMEOUT).map_err(|error| {
+        let why = client.context().last_error().unwrap_or_else(|| text(&error));
+        format!("the brokers do not answer: {why}")
+    })?;
+    let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
+        return Err(format!("the brokers' answer does not have topic {name}"));
+    };
+    match topic.error().map(RDKafkaErrorCode::from) {
+        None => Ok(Described::Partitions(leaders(topic))),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+            Ok(Described::Missing)
+        }
+        // Just made: its partitions get their leaders in a moment.
+        Some(RDKafkaErrorCode::LeaderNotAvailable) if !topic.partitions().is_empty() => {
+            Ok(Described::Partitions(leaders(topic)))
+        }
+        Some(code) => Err(format!("topic {name}: {code}")),
+    }
+}
+
+fn leaders(topic: &MetadataTopic) -> Vec<bool> {
+    let mut leaders = vec![false; topic.partitions().len()];
+    for partition in topic.partitions() {
+        let index = usize::try_from(partition.id()).ok();
+        if let Some(leader) = index.and_then(|index| leaders.get_mut(index)) {
+            *leader = partition.leader() >= 0;
+        }
+    }
+    leaders
+}
+
+/// Sees to it that all topics are there and fit to be read, makes them if that is allowed, and
+/// warns of settings that weaken what the gateway promises.
+///
+/// # Errors
+/// Names the topic and what to do.
+pub(super) fn ensure(
+    client: &Lookup,
+    kafka: &Kafka,
+    topics: &[Topic],
+    options: &Options,
+    lines: &LogLines,
+) -> Result<(), String> {
+    let mut missing = Vec::new();
+    for topic in topics {
+        if matches!(describe(client, &topic.name)?, Described::Missing) {
+            missing.push(topic);
+        }
+    }
+    if let Some(topic) = missing.first()
+        && !kafka.create_topics
+    {
+        return Err(format!(
+            "topic {} does not exist and kafka.create_topics is off: create it with \
+             message.timestamp.type=LogAppendTime{}, or set kafka.create_topics=true",
+            topic.name,
+            if topic.role == Role::Broadcast { " and one partition" } else { "" },
+        ));
+    }
+    let admin: AdminClient<LogLines> = options
+        .admin()
+        .create_with_context(lines.clone())
+        .map_err(|error| format!("the admin client: {error}"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|error| format!("the admin client's runtime: {error}"))?;
+    let done = runtime.block_on(async {
+        for topic in missing {
+            create(&admin, kafka, topic).await?;
+        }
+        check(&admin, topics).await
+    });
+    retire(admin);
+    done
+}
+
+/// Drops an admin client elsewhere: it takes a tenth of a second to do so.
+fn retire(admin: AdminClient<LogLines>) {
+    let thread = std::thread::Builder::new().name("kafka-admin".to_owned());
+    // Without a thread it is dropped here.
+    if let Err(error) = thread.spawn(move || drop(admin)) {
+        tracing::debug!(%error, "no thread to drop the admin client on");
+    }
+}
+
+async fn create(admin: &AdminClient<LogLines>, kafka: &Kafka, topic: &Topic) -> Result<(), String> {
+    let partitions = i32::try_from(topic.partitions.max(1)).unwrap_or(i32::MAX);
+    // -1 is the broker's own default.
+    let replication = kafka.replication.map_or(-1, i32::from);
+    let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(replication))
+        .set("message.timestamp.type", "LogAppendTime");
+    let options = AdminOptions::new()
+        .request_timeout(Some(CREATE_TIMEOUT))
+        .operation_timeout(Some(CREATE_TIMEOUT));
+    let made = admin.create_topics([&new], &options).await;
+    match made.map(|results| results.into_iter().next()) {
+        Ok(Some(Ok(name))) => {
+            tracing::info!(topic = name, partitions, "made the topic");
+            Ok(())
+        }
+        // Another pod was faster.
+        Ok(Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists)))) => Ok(()),
+        Ok(Some(Err((name, code)))) => Err(format!(
+            "topic {name} does not exist and could not be made with {partitions} partitions \
+             (kafka.partitions) and replication {replication} (kafka.replication): {code}"
+        )),
+        Ok(None) => Err(format!("no answer to making topic {}", topic.name)),
+        Err(error) => Err(format!("making topic {}: {error}", topic.name)),
+    }
+}
+
+/// Looks at how the topics are set up.
+async fn check(admin: &AdminClient<LogLines>, topics: &[Topic]) -> Result<(), String> {
+    let names: Vec<_> = topics.iter().map(|t| ResourceSpecifier::Topic(&t.name)).collect();
+    let options = AdminOptions::new().request_timeout(Some(LOOKUP_TIMEOUT));
+    let described = match admin.describe_configs(&names, &options).await {
+        Ok(described) => described,
+        Err(error) => {
+            tracing::warn!(%error, "the topics' settings cannot be read and were not checked");
+            return Ok(());
+        }
+    };
+    for (topic, resource) in topics.iter().zip(described) {
+        let resource = match resource {
+            Ok(resource) => resource,
+            Err(error) => {
+                tracing::warn!(topic = topic.name, %error, "the topic's settings were not checked");
+                continue;
+            }
+        };
+        let value = |name| resource.get(name).and_then(|entry| entry.value.as_deref());
+        if value("cleanup.policy").is_some_and(|policy| policy.contains("compact")) {
+            return Err(format!(
+                "topic {} is compacted, which would lose all but the last event of each key: set \
+                 its cleanup.policy to delete",
+                topic.name
+            ));
+        }
+        if value("message.timestamp.type") == Some("CreateTime") {
+            tracing::warn!(
+                topic = topic.name,
+                "the topic has message.timestamp.type=CreateTime: the skew of the publishers' \
+                 clocks adds to dedupe.window; LogAppendTime is what the gateway expects"
+            );
+        }
+        if value("min.insync.replicas") == Some("1") && replicated(admin, &topic.name) {
+            tracing::warn!(
+                topic = topic.name,
+                "the topic has min.insync.replicas=1: an event with a receipt can be lost with \
+                 one broker; set it to 2"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn replicated(admin: &AdminClient<LogLines>, name: &str) -> bool {
+    let Ok(metadata) = admin.inner().fetch_metadata(Some(name), LOOKUP_TIMEOUT) else {
+        return false;
+    };
+    metadata.topics().iter().flat_map(|t| t.partitions()).any(|p| p.replicas().len() > 1)
+}
+
+/// Deletes a group that was left, by `deadline`.
+pub(super) fn delete_group(group: &str, options: &Options, lines: &LogLines, deadline: Instant) {
+    let deleted = delete_group_by(group, options, lines, deadline);
+    match deleted {
+        Ok(()) => tracing::debug!(group, "deleted the consumer group"),
+        Err(reason) => tracing::warn!(group, reason, "the consumer group stays behind"),
+    }
+}
+
+fn delete_group_by(
+    group: &str,
+    options: &Options,
+    lines: &LogLines,
+    deadline: Instant,
+) -> Result<(), String> {
+    let admin: AdminClient<LogLines> =
+        options.admin().create_with_context(lines.clone()).map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let done = runtime.block_on(async {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err("the time for leaving is over".to_owned());
+            }
+            let options = AdminOptions::new().request_timeout(Some(left.min(LOOKUP_TIMEOUT)));
+            let deleted = admin.delete_groups(&[group], &options);
+            match tokio::time::timeout_at(deadline, deleted).await {
+                Err(_) => return Err("the time for leaving is over".to_owned()),
+                Ok(Err(error)) => return Err(error.to_string()),
+                Ok(Ok(results)) => match results.into_iter().next() {
+                    None | Some(Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound))) => {
+                        return Ok(());
+                    }
+                    // The coordinator has not heard of the leaving yet.
+                    Some(Err((_, RDKafkaErrorCode::NonEmptyGroup))) => {
+                        tokio::time::sleep(DELETE_AGAIN).await;
+                    }
+                    Some(Err((_, code))) => return Err(code.to_string()),
+                },
+            }
+        }
+    });
+    retire(admin);
+    done
+}

@@ -1,0 +1,17 @@
+//! Settings for tests.
+
+use tidegate::config::{Config, LogKind};
+
+/// Settings of a pod on a Kafka, with topics and groups of the test's own.
+pub fn on_kafka(brokers: String, prefix: &str) -> Config {
+    let mut config = Config::default();
+    config.log.kind = LogKind::Kafka;
+    config.kafka.brokers = brokers;
+    config.kafka.group_prefix = format!("{prefix}/tidegate");
+    config.kafka.partitions = 3;
+    config.kafka.events_topic = format!("{prefix}.events");
+    config.kafka.broadcast_topic = format!("{prefix}.broadcast");
+    config.kafka.dead_letters_topic = format!("{prefix}.dead-letters");
+    config.publish.timeout = std::time::Duration::from_secs(3);
+    config
+}

@@ -1,0 +1,362 @@
+//! A real Apache Kafka: the jars from Maven Central, one combined broker and controller on
+//! loopback, up in a few seconds, gone with the tests.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::RDKafkaErrorCode;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex, OnceCell};
+use tokio::time::Instant;
+
+const VERSION: &str = "4.1.0";
+/// How long a broker may take to be up. It is 3 s on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+static SHARED: OnceCell<Kafka> = OnceCell::const_new();
+static LIBRARIES: OnceCell<PathBuf> = OnceCell::const_new();
+
+/// One broker.
+#[derive(Debug)]
+pub struct Kafka {
+    port: u16,
+    /// Its settings and data. The shared broker's is never dropped: its supervisor removes it.
+    home: TempDir,
+    running: Mutex<Option<Running>>,
+}
+
+/// A broker's process, behind a shell that kills it when the tests are gone.
+#[derive(Debug)]
+struct Running {
+    supervisor: Child,
+    pid: String,
+}
+
+impl Kafka {
+    /// The broker that all tests of this process share. Topics' names must be one's own.
+    pub async fn shared() -> &'static Self {
+        SHARED.get_or_init(|| async { Self::start().await }).await
+    }
+
+    /// A broker of one's own, up.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// A broker of one's own with further properties, up.
+    pub async fn start_with(properties: &[(&str, &str)]) -> Self {
+        let kafka = Self::stopped(properties).await;
+        kafka.restart().await;
+        kafka
+    }
+
+    /// A broker of one's own that was never started: its address refuses connections.
+    pub async fn stopped(properties: &[(&str, &str)]) -> Self {
+        let home =
+            tempfile::Builder::new().prefix("tidegate-kafka-").tempdir().expect("a directory");
+        let [port, controller] = free_ports();
+        let data = home.path().join("data");
+        let mut settings = format!(
+            "process.roles=broker,controller\n\
+             node.id=1\n\
+             controller.quorum.voters=1@127.0.0.1:{controller}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+             controller.listener.names=CONTROLLER\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             log.dirs={}\n\
+             offsets.topic.replication.factor=1\n\
+             offsets.topic.num.partitions=1\n\
+             transaction.state.log.replication.factor=1\n\
+             transaction.state.log.min.isr=1\n\
+             transaction.state.log.num.partitions=1\n\
+             share.coordinator.state.topic.replication.factor=1\n\
+             share.coordinator.state.topic.min.isr=1\n\
+             group.initial.rebalance.delay.ms=0\n\
+             auto.create.topics.enable=false\n\
+             delete.topic.enable=true\n\
+             num.network.threads=2\n\
+             num.io.threads=4\n\
+             log.cleaner.dedupe.buffer.size=2097152\n",
+            data.display()
+        );
+        for (name, value) in properties {
+            settings.push_str(&format!("{name}={value}\n"));
+        }
+        fs::write(home.path().join("server.properties"), settings).expect("server.properties");
+        let formatted = java(home.path())
+            .await
+            .args(["kafka.tools.StorageTool", "format", "-t", "dGlkZWdhdGUtdGVzdHMhIQ", "-c"])
+            .arg(home.path().join("server.properties"))
+            .output()
+            .await
+            .expect("java runs");
+        assert!(
+            formatted.status.success(),
+            "Kafka's storage could not be formatted: {}",
+            String::from_utf8_lossy(&formatted.stderr)
+        );
+        Self { port, home, running: Mutex::new(None) }
+    }
+
+    /// What clients connect to.
+    pub fn brokers(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it again on its port with its data, and waits until it serves.
+    pub async fn restart(&self) {
+        self.end("-TERM").await;
+        let mut supervisor = Command::new("sh")
+            .arg("-c")
+            // Reads the end of its input when the tests are gone, however they went.
+            .arg(
+                "\"$@\" >\"$HOME_DIR/out\" 2>&1 </dev/null & p=$!; echo $p; read -r word; \
+                 kill -9 $p 2>/dev/null; wait $p 2>/dev/null; \
+                 [ \"$word\" = keep ] || rm -rf \"$HOME_DIR\"",
+            )
+            .arg("kafka")
+            .args(java_args().await)
+            .arg("kafka.Kafka")
+            .arg(self.path().join("server.properties"))
+            .env("HOME_DIR", self.path())
+            // Not the terminal's Ctrl-C: the tests' end is its end.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sh runs");
+        let mut lines = BufReader::new(supervisor.stdout.take().expect("piped")).lines();
+        let pid = lines.next_line().await.expect("a line").expect("the broker's process id");
+        *self.running.lock().await = Some(Running { supervisor, pid });
+        let deadline = Instant::now() + PATIENCE;
+        while !self.serves().await {
+            let out = fs::read_to_string(self.path().join("out")).unwrap_or_default();
+            assert!(Instant::now() < deadline, "Kafka is not up after {PATIENCE:?}: {out}");
+        }
+    }
+
+    /// Ends it in order. What it has written it keeps.
+    pub async fn stop(&self) {
+        self.end("-TERM").await;
+    }
+
+    /// Ends it as a power cut does.
+    pub async fn kill(&self) {
+        self.end("-KILL").await;
+    }
+
+    /// Stands still: connections stay open and nothing answers.
+    pub async fn freeze(&self) {
+        self.signal("-STOP").await;
+    }
+
+    /// Goes on after [`Self::freeze`].
+    pub async fn thaw(&self) {
+        self.signal("-CONT").await;
+    }
+
+    async fn signal(&self, signal: &str) {
+        if let Some(running) = &*self.running.lock().await {
+            let done = Command::new("kill").args([signal, &running.pid]).status().await;
+            assert!(done.expect("kill runs").success());
+        }
+    }
+
+    async fn end(&self, signal: &str) {
+        let Some(mut running) = self.running.lock().await.take() else { return };
+        // Fails if it is gone already.
+        let _ = Command::new("kill").args([signal, &running.pid]).status().await;
+        let gone = async {
+            while Path::new("/proc").join(&running.pid).exists() && !zombie(&running.pid) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        // Then the supervisor kills it.
+        let _ = tokio::time::timeout(PATIENCE, gone).await;
+        let mut stdin = running.supervisor.stdin.take().expect("piped");
+        stdin.write_all(b"keep\n").await.expect("the supervisor reads");
+        running.supervisor.wait().await.expect("the supervisor ends");
+    }
+
+    async fn serves(&self) -> bool {
+        let client = self.lookup();
+        blocking(move || {
+            client
+                .fetch_metadata(None, Duration::from_millis(500))
+                .is_ok_and(|metadata| !metadata.brokers().is_empty())
+        })
+        .await
+    }
+
+    fn path(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// A plain client's settings.
+    pub fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", self.brokers())
+            .set("reconnect.backoff.max.ms", "200")
+            .set_log_level(rdkafka::config::RDKafkaLogLevel::Emerg);
+        config
+    }
+
+    fn lookup(&self) -> BaseConsumer {
+        self.client().create().expect("a client")
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client().create().expect("an admin client")
+    }
+
+    /// Makes a topic.
+    pub async fn create_topic(&self, name: &str, partitions: i32) {
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1))
+            .set("message.timestamp.type", "LogAppendTime");
+        let made = self.admin().create_topics([&topic], &timeouts()).await.expect("an answer");
+        made[0].as_ref().expect("made");
+    }
+
+    /// Deletes a topic and waits until it is gone.
+    pub async fn delete_topic(&self, name: &str) {
+        let gone = self.admin().delete_topics(&[name], &timeouts()).await.expect("an answer");
+        gone[0].as_ref().expect("deleted");
+    }
+
+    /// Gives a topic more partitions.
+    pub async fn grow_topic(&self, name: &str, partitions: usize) {
+        let new = NewPartitions::new(name, partitions);
+        let grown = self.admin().create_partitions([&new], &timeouts()).await.expect("an answer");
+        grown[0].as_ref().expect("grown");
+    }
+
+    /// Deletes a group that has no member; says whether there was one.
+    pub async fn delete_group(&self, name: &str) -> Result<(), RDKafkaErrorCode> {
+        let gone = self.admin().delete_groups(&[name], &timeouts()).await.expect("an answer");
+        gone.into_iter().next().expect("one").map(|_| ()).map_err(|(_, code)| code)
+    }
+
+    /// The names of all groups.
+    pub async fn groups(&self) -> Vec<String> {
+        let client = self.lookup();
+        blocking(move || {
+            let list = client.client().fetch_group_list(None, Duration::from_secs(5));
+            let list = list.expect("the groups");
+            list.groups().iter().map(|group| group.name().to_owned()).collect()
+        })
+        .await
+    }
+
+    /// Runs a Java source file against the broker, with Kafka's own client library.
+    pub async fn run_java(&self, source: &Path, args: &[&str]) {
+        let done = java(self.path())
+            .await
+            .arg(source)
+            .arg(self.brokers())
+            .args(args)
+            .output()
+            .await
+            .expect("java runs");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        // The supervisor's input ends with it.
+        self.running.get_mut().take();
+    }
+}
+
+fn timeouts() -> AdminOptions {
+    AdminOptions::new()
+        .request_timeout(Some(Duration::from_secs(20)))
+        .operation_timeout(Some(Duration::from_secs(20)))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("no panic")
+}
+
+/// Dead, and its parent has not looked yet.
+fn zombie(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")))
+}
+
+fn free_ports() -> [u16; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("an address").port())
+}
+
+async fn java(directory: &Path) -> Command {
+    let mut args = java_args().await.into_iter();
+    let mut command = Command::new(args.next().expect("java"));
+    command.args(args).current_dir(directory).stdin(Stdio::null());
+    command
+}
+
+/// `java` with Kafka's jars, tuned to start fast.
+async fn java_args() -> Vec<String> {
+    let libraries = LIBRARIES.get_or_init(libraries).await;
+    let mut args: Vec<String> =
+        ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp"]
+            .map(str::to_owned)
+            .to_vec();
+    args.push(format!("{}/*", libraries.display()));
+    args
+}
+
+/// Where Kafka's jars are; fetched from Maven Central at first use and kept for the next run.
+async fn libraries() -> PathBuf {
+    let cache = std::env::home_dir().expect("a home directory").join(".cache/tidegate");
+    let libraries = cache.join(format!("kafka-{VERSION}"));
+    if libraries.exists() {
+        return libraries;
+    }
+    fs::create_dir_all(&cache).expect("a cache directory");
+    // Beside its place, so that the renaming is atomic, and under a name of its own, so that
+    // several test runs can fetch at once.
+    let fetched =
+        tempfile::Builder::new().prefix("fetch-").tempdir_in(&cache).expect("a directory");
+    let pom = format!(
+        "<project><modelVersion>4.0.0</modelVersion><groupId>tidegate</groupId>\
+         <artifactId>kafka</artifactId><version>1</version><dependencies><dependency>\
+         <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>\
+         <version>{VERSION}</version></dependency></dependencies></project>"
+    );
+    fs::write(fetched.path().join("pom.xml"), pom).expect("pom.xml");
+    let jars = fetched.path().join("libs");
+    let maven = Command::new("mvn")
+        .args(["-q", "-B", "-f"])
+        .arg(fetched.path().join("pom.xml"))
+        .arg("dependency:copy-dependencies")
+        .arg(format!("-DoutputDirectory={}", jars.display()))
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .expect(
+            "these tests run a real Apache Kafka: install a JDK of version 17 or later and Maven \
+             (Debian: apt-get install openjdk-17-jdk-headless maven)",
+        );
+    assert!(
+        maven.status.success(),
+        "Kafka's jars could not be fetched from Maven Central: {}",
+        String::from_utf8_lossy(&maven.stdout)
+    );
+    if let Err(error) = fs::rename(&jars, &libraries) {
+        assert!(libraries.exists(), "Kafka's jars could not be kept: {error}");
+    }
+    libraries
+}
