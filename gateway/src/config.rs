@@ -39,7 +39,7 @@ pub use units::{parse_duration, show_duration};
 const PREFIX: &str = "TIDEGATE_";
 
 /// Where settings come from. A seam: tests make their own and never touch the process's.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     file: Option<PathBuf>,
     environment: Vec<(String, OsString)>,
@@ -54,6 +54,19 @@ pub struct Loaded {
     pub config: Config,
     /// What may be a mistake, and is none for certain: unknown `TIDEGATE_*` variables.
     pub warnings: Vec<String>,
+}
+
+// Not derived: what was given may be secret.
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let variables: Vec<_> = self.environment.iter().map(|(name, _)| name).collect();
+        let flags: Vec<_> = self.flags.iter().map(|(key, _)| key).collect();
+        f.debug_struct("Sources")
+            .field("file", &self.file)
+            .field("environment", &variables)
+            .field("flags", &flags)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Sources {

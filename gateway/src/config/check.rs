@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::auth::Keys;
+
 use super::given::Given;
 use super::table::{AuthMode, Config, LogKind};
 use super::units::{show_duration, show_size};
@@ -76,6 +78,13 @@ fn kafka(config: &Config, given: &mut Given) {
 }
 
 fn auth(config: &Config, given: &mut Given) {
+    if let Some(keys) = &config.auth.keys
+        && let Err(error) = Keys::parse(keys.expose())
+    {
+        for (place, fault) in error.0 {
+            given.refuse_together(&["auth.keys"], format!("{place}: {fault}"));
+        }
+    }
     if config.auth.mode == AuthMode::Hmac
         && config.auth.keys.is_none()
         && config.auth.keys_file.is_none()

@@ -296,10 +296,16 @@ fn as_pod_name(host: &str) -> String {
 }
 
 fn did_you_mean(key: &str, known: impl Iterator<Item = String>) -> String {
-    let distance = |other: &String| strsim::damerau_levenshtein(key, other);
-    known
-        .map(|other| (distance(&other), other))
-        .filter(|(distance, _)| *distance <= MISSPELT.min(key.len() / 3))
-        .min()
-        .map_or_else(String::new, |(_, other)| format!("; did you mean {other}?"))
+    let known: Vec<_> = known.collect();
+    // A short name is not another's misspelling, however close.
+    let name = key.rsplit('.').next().unwrap_or(key);
+    let most = MISSPELT.min(name.len() / 3);
+    let close = known
+        .iter()
+        .map(|other| (strsim::damerau_levenshtein(key, other), other))
+        .filter(|(distance, _)| *distance <= most)
+        .min();
+    let longer = || known.iter().find(|other| other.starts_with(key));
+    let meant = close.map(|(_, other)| other).or_else(longer);
+    meant.map_or_else(String::new, |other| format!("; did you mean {other}?"))
 }

@@ -1,1 +1,521 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
 
+use tempfile::TempDir;
+
+use super::setting::Shape;
+use super::*;
+
+/// A settings file of this name and content, and the directory that holds it while it is needed.
+fn file(name: &str, content: &str) -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(name);
+    fs::write(&path, content).unwrap();
+    (dir, path)
+}
+
+fn from_file(name: &str, content: &str) -> Result<Loaded, Problems> {
+    let (_dir, path) = file(name, content);
+    Config::load(&Sources::default().with_file(Some(path)))
+}
+
+fn from_variables(variables: &[(&str, &str)]) -> Result<Loaded, Problems> {
+    Config::load(&Sources::environment(variables))
+}
+
+fn from_flags(flags: &[(&str, &str)]) -> Result<Loaded, Problems> {
+    Config::load(&Sources::default().with_flags(flags.iter().copied()))
+}
+
+/// The problems' keys, in order.
+fn keys(problems: Result<Loaded, Problems>) -> Vec<String> {
+    problems.unwrap_err().0.into_iter().map(|problem| problem.key).collect()
+}
+
+/// The one problem, as people read it.
+fn problem(problems: Result<Loaded, Problems>) -> String {
+    let problems = problems.unwrap_err();
+    assert_eq!(problems.0.len(), 1, "{problems}");
+    problems.to_string()
+}
+
+#[test]
+fn with_no_settings_at_all_everything_has_its_default() {
+    let loaded = Config::load(&Sources::default()).unwrap();
+    let config = loaded.config;
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    assert_eq!(config.public.addr, "0.0.0.0:30000".parse().unwrap());
+    assert_eq!(config.admin.addr, "0.0.0.0:30001".parse().unwrap());
+    assert_eq!(config.pod.name, "tidegate");
+    assert_eq!(config.log.kind, LogKind::Memory);
+    assert_eq!((config.log.window_bytes, config.log.window_age.as_secs()), (256 << 20, 600));
+    assert_eq!(config.kafka.replication, None);
+    assert_eq!(config.auth.mode, AuthMode::Off);
+    assert_eq!(config.stream.heartbeat, Duration::from_secs(15));
+    assert_eq!(config.stream.max_age, None);
+    assert_eq!(config.limits.body_bytes, 1 << 20);
+    assert_eq!(config.drain.deadline, Duration::from_secs(60));
+    assert!(SETTINGS.iter().all(|setting| *config.origin(setting.key) == Origin::Default));
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_a_flag_over_both() {
+    let (_dir, path) = file(
+        "tidegate.toml",
+        "[stream]\nheartbeat = '1s'\nretry = '1s'\nwrite_timeout = '1s'\nmax_age = '1s'",
+    );
+    let sources = Sources::environment(&[
+        ("TIDEGATE_STREAM_RETRY", "2s"),
+        ("TIDEGATE_STREAM_WRITE_TIMEOUT", "2s"),
+    ])
+    .with_file(Some(path.clone()))
+    .with_flags([("stream.write_timeout", "3s")]);
+    let config = Config::load(&sources).unwrap().config;
+
+    let stream = &config.stream;
+    assert_eq!(stream.heartbeat.as_secs(), 1);
+    assert_eq!(stream.retry.as_secs(), 2);
+    assert_eq!(stream.write_timeout.as_secs(), 3);
+    assert_eq!(*config.origin("stream.heartbeat"), Origin::File(path));
+    assert_eq!(
+        *config.origin("stream.retry"),
+        Origin::Variable("TIDEGATE_STREAM_RETRY".to_owned())
+    );
+    let flag = Origin::Flag("--stream-write-timeout".to_owned());
+    assert_eq!(*config.origin("stream.write_timeout"), flag);
+    assert_eq!(*config.origin("stream.queue_bytes"), Origin::Default);
+}
+
+#[test]
+fn a_value_that_is_overruled_is_not_looked_at() {
+    let (_dir, path) = file("tidegate.toml", "stream.heartbeat = 'soon'");
+    let sources =
+        Sources::environment(&[("TIDEGATE_STREAM_HEARTBEAT", "5s")]).with_file(Some(path));
+    assert_eq!(Config::load(&sources).unwrap().config.stream.heartbeat.as_secs(), 5);
+}
+
+#[test]
+fn a_toml_and_a_yaml_file_say_the_same() {
+    let toml = r#"
+        [public]
+        addr = "127.0.0.1:1"
+        trusted_proxies = ["10.0.0.0/8", "192.0.2.7"]
+        [auth]
+        mode = "off"
+        [log]
+        kind = "kafka"
+        window_bytes = 67108864
+        [kafka]
+        brokers = ["a:9092", "b:9092"]
+        replication = 3
+        create_topics = false
+        [kafka.options]
+        security.protocol = "SASL_SSL"
+        "sasl.password" = "swordfish"
+        "socket.timeout.ms" = 5000
+        "enable.ssl.certificate.verification" = false
+    "#;
+    let yaml = r"
+public:
+  addr: 127.0.0.1:1
+  trusted_proxies: [10.0.0.0/8, 192.0.2.7]
+auth: {mode: off}
+log:
+  kind: kafka
+  window_bytes: 64MiB
+stream:
+kafka:
+  brokers:
+    - a:9092
+    - b:9092
+  replication: 3
+  create_topics: false
+  events_topic: null
+  options:
+    security:
+      protocol: SASL_SSL
+    sasl.password: swordfish
+    socket.timeout.ms: 5000
+    enable.ssl.certificate.verification: false
+";
+    for config in [from_file("a.toml", toml), from_file("a.yaml", yaml), from_file("a.yml", yaml)] {
+        let config = config.unwrap().config;
+        assert_eq!(config.public.addr, "127.0.0.1:1".parse().unwrap());
+        let proxies: Vec<_> =
+            config.public.trusted_proxies.iter().map(ToString::to_string).collect();
+        assert_eq!(proxies, ["10.0.0.0/8", "192.0.2.7/32"]);
+        assert_eq!(config.auth.mode, AuthMode::Off);
+        assert_eq!(config.log.kind, LogKind::Kafka);
+        assert_eq!(config.log.window_bytes, 64 << 20);
+        assert_eq!(config.kafka.brokers, "a:9092,b:9092");
+        assert_eq!(config.kafka.replication, Some(3));
+        assert!(!config.kafka.create_topics);
+        assert_eq!(config.kafka.events_topic, "tidegate.events");
+        let options = [
+            ("enable.ssl.certificate.verification", "false"),
+            ("sasl.password", "swordfish"),
+            ("security.protocol", "SASL_SSL"),
+            ("socket.timeout.ms", "5000"),
+        ];
+        let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(config.kafka.options, BTreeMap::from(options));
+    }
+    assert!(from_file("empty.toml", "").is_ok());
+    assert!(from_file("empty.yaml", "").is_ok());
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let (_dir, path) = file(
+        "tidegate.toml",
+        "[stream]\nheartbeat = '15'\nheart = '1s'\n[limits]\nconnections = ['a']\n[auth]\nkeys = 'k'",
+    );
+    let sources = Sources::environment(&[
+        ("TIDEGATE_LOG_KIND", "redis"),
+        ("TIDEGATE_PUBLIC_ADDR", ""),
+        ("TIDEGATE_DRAIN_GRACE", "1h"),
+    ])
+    .with_file(Some(path.clone()))
+    .with_flags([("limits.body_bytes", "0"), ("kafka.partitions", "0")]);
+    let problems = Config::load(&sources).unwrap_err();
+
+    let path = path.display();
+    assert_eq!(
+        problems.to_string().lines().collect::<BTreeSet<_>>(),
+        BTreeSet::from([
+            &*format!(
+                "stream.heart ({path}): there is no such setting; did you mean stream.heartbeat?"
+            ),
+            &*format!(
+                "stream.heartbeat = \"15\" ({path}): a number needs a unit: ms, s, m, h or d; accepted: a duration such as 500ms, 15s, 10m, 1h or 2d, longer than 0"
+            ),
+            &*format!(
+                "limits.connections ({path}): it is an array; accepted: a whole number of at least 1"
+            ),
+            "log.kind = \"redis\" (TIDEGATE_LOG_KIND): there is no such choice; accepted: memory or kafka",
+            "public.addr = \"\" (TIDEGATE_PUBLIC_ADDR): it is no address with a port; accepted: an IP address and a port, such as 0.0.0.0:30000 or [::]:30000",
+            "limits.body_bytes = \"0\" (--limits-body-bytes): it is 0; accepted: a size such as 64KiB, 1MB or 1048576, larger than 0",
+            "kafka.partitions = \"0\" (--kafka-partitions): it is less than 1; accepted: a whole number from 1 to 10000",
+            &*format!(
+                "auth.keys = \"***\" ({path}): line 1, entry 1: a key is written kid:secret or kid:secret:end"
+            ),
+            "drain.grace = \"1h\" (TIDEGATE_DRAIN_GRACE): drain.deadline (1m) must be at least drain.grace + drain.window (1h30s)",
+        ])
+    );
+}
+
+#[test]
+fn unknown_keys_of_the_file_are_errors_with_a_suggestion() {
+    for (content, key, meant) in [
+        ("[stream]\nheartbeats = '1s'", "stream.heartbeats", Some("stream.heartbeat")),
+        ("[stream]\nmax-age = '1s'", "stream.max-age", Some("stream.max_age")),
+        ("[steam]\nheartbeat = '1s'", "steam.heartbeat", Some("stream.heartbeat")),
+        ("[kafka]\nbroker = 'a:1'", "kafka.broker", Some("kafka.brokers")),
+        ("heartbeat = '1s'", "heartbeat", None),
+        ("[quite]\nother.things = 1", "quite.other.things", None),
+        ("[quite]", "quite", None),
+    ] {
+        let problems = from_file("a.toml", content).unwrap_err();
+        assert_eq!(problems.0.len(), 1, "{problems}");
+        assert_eq!(problems.0[0].key, key);
+        let meant = meant.map_or(String::new(), |meant| format!("; did you mean {meant}?"));
+        assert_eq!(problems.0[0].reason, format!("there is no such setting{meant}"));
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_one_error() {
+    for (name, content, reason) in [
+        ("a.toml", "a = ", "line 1: "),
+        ("a.toml", "\n\n[auth]\nkeys = 'k:swordfish", "line 4: "),
+        ("a.toml", "[pod]\n[pod]", "line 2: "),
+        ("a.yaml", "- a", "it is no table of settings"),
+        ("a.yaml", "auth:\n  keys: 'k:swordfish", ""),
+        ("a.yaml", "pod: {name: a}\npod: {name: b}", "duplicate"),
+        ("a.json", "{}", "a settings file is called *.toml, *.yaml or *.yml"),
+    ] {
+        let text = problem(from_file(name, content));
+        assert!(text.contains(&format!("{name}: ")) && text.contains(reason), "{text}");
+        assert!(!text.contains("swordfish"), "{text}");
+    }
+    let missing = Sources::default().with_file(Some("/nowhere/tidegate.toml".into()));
+    let text = problem(Config::load(&missing));
+    assert!(text.starts_with("/nowhere/tidegate.toml: cannot be read: "), "{text}");
+}
+
+#[test]
+fn values_of_the_wrong_shape_are_refused() {
+    for (content, reason) in [
+        ("public = 1", "public (F): it is a section; its settings go below it"),
+        ("[public.addr]\nport = 1", "public.addr (F): it is a table; "),
+        ("stream.retry = 1.5", "stream.retry (F): it is a fraction; if it is text, quote it; "),
+        ("stream.retry = nan", "stream.retry = \"NaN\" (F): it does not begin with a whole number"),
+        ("cors.origins = ['https://a,https://b']", "cors.origins (F): an item holds a comma; "),
+        ("cors.origins = [['https://a']]", "cors.origins (F): it is an array; "),
+        ("kafka.options = 'a=b'", "kafka.options (F): it is no table of names and values"),
+        ("kafka.options.a = ['b']", "kafka.options.a (F): it is an array"),
+    ] {
+        let (_dir, path) = file("a.toml", content);
+        let sources = Sources::default().with_file(Some(path.clone()));
+        let text = problem(Config::load(&sources)).replace(&path.display().to_string(), "F");
+        assert!(text.starts_with(reason), "{text}");
+    }
+    let twice = from_file("a.yaml", "pod: {name: a}\npod.name: b");
+    assert!(problem(twice).contains("it is given twice"));
+}
+
+#[test]
+fn unknown_variables_only_warn() {
+    let loaded = from_variables(&[
+        ("TIDEGATE_PORT", "tcp://10.0.0.1:30000"),
+        ("TIDEGATE_STREAM_HEARTBEATS", "1s"),
+        ("TIDEGATE_KAFKA_OPTIONS_", "x"),
+        ("TIDEGATEWAY", "x"),
+        ("PATH", "/bin"),
+    ]);
+    assert_eq!(
+        loaded.unwrap().warnings,
+        [
+            "no setting has the environment variable TIDEGATE_PORT",
+            "no setting has the environment variable TIDEGATE_STREAM_HEARTBEATS; did you mean TIDEGATE_STREAM_HEARTBEAT?",
+            "no setting has the environment variable TIDEGATE_KAFKA_OPTIONS_; did you mean TIDEGATE_KAFKA_OPTIONS?",
+        ]
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_utf_8_is_an_error() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let mut sources = Sources::default();
+    sources.environment.push(("TIDEGATE_POD_NAME".to_owned(), OsString::from_vec(vec![0xFF])));
+    assert_eq!(problem(Config::load(&sources)), "pod.name (TIDEGATE_POD_NAME): it is not UTF-8");
+}
+
+#[test]
+fn options_of_librdkafka_come_from_everywhere() {
+    let (_dir, path) = file("a.toml", "[kafka.options]\na.b = 'file'\na.c = 'file'\na.d = 'file'");
+    let sources = Sources::environment(&[
+        ("TIDEGATE_KAFKA_OPTIONS_A_C", "variable"),
+        ("TIDEGATE_KAFKA_OPTIONS_A_D", "variable"),
+        ("TIDEGATE_KAFKA_OPTIONS_SASL_PASSWORD", "swordfish"),
+    ])
+    .with_file(Some(path))
+    .with_flags([("kafka.options", "a.d=flag=x")]);
+    let config = Config::load(&sources).unwrap().config;
+    let options: Vec<_> =
+        config.kafka.options.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let all =
+        [("a.b", "file"), ("a.c", "variable"), ("a.d", "flag=x"), ("sasl.password", "swordfish")];
+    assert_eq!(options, all);
+    assert_eq!(*config.origin("kafka.options.a.d"), Origin::Flag("--kafka-options".to_owned()));
+    assert_eq!(
+        problem(from_flags(&[("kafka.options", "swordfish")])),
+        "kafka.options (--kafka-options): no name and value; accepted: name=value, by librdkafka's names"
+    );
+}
+
+#[test]
+fn no_secret_is_ever_shown() {
+    let sources = Sources::environment(&[
+        ("TIDEGATE_AUTH_KEYS", "k:swordfish"),
+        ("TIDEGATE_KAFKA_OPTIONS_SASL_PASSWORD", "swordfish"),
+        ("TIDEGATE_KAFKA_OPTIONS_SSL_KEY_PEM", "swordfish"),
+        ("TIDEGATE_REDIS_URL", "redis://me:swordfish@redis:6379"),
+        ("TIDEGATE_OTEL_ENDPOINT", "https://me:swordfish@otel"),
+    ]);
+    let config = Config::load(&sources).unwrap().config;
+    assert_eq!(config.auth.keys.as_ref().unwrap().expose(), "k:swordfish");
+    let toml = config.to_toml_masked();
+    let json = config.to_json_masked();
+    for shown in [&toml, &json.to_string(), &format!("{config:#?} {sources:?}")] {
+        assert!(!shown.contains("swordfish"), "{shown}");
+    }
+    assert!(toml.contains("keys = \"***\"  # TIDEGATE_AUTH_KEYS\n"), "{toml}");
+    assert!(toml.contains("url = \"redis://me:***@redis:6379\"  # TIDEGATE_REDIS_URL\n"), "{toml}");
+    assert_eq!(json["kafka.options.sasl.password"]["value"], "***");
+    assert_eq!(json["auth.keys"]["origin"], "TIDEGATE_AUTH_KEYS");
+
+    for wrong in [
+        from_variables(&[("TIDEGATE_AUTH_KEYS", "swordfish")]),
+        from_variables(&[("TIDEGATE_REDIS_URL", "http://me:swordfish@redis")]),
+        from_variables(&[("TIDEGATE_REDIS_URL", "redis://me:sword fish swordfish")]),
+        from_file("a.toml", "redis.url = ['swordfish']"),
+        from_file("a.toml", "redis.urls = 'swordfish'"),
+        from_file("a.toml", "kafka.options.sasl.password = ['swordfish']"),
+    ] {
+        let text = problem(wrong);
+        assert!(!text.contains("swordfish"), "{text}");
+    }
+}
+
+#[test]
+fn settings_that_do_not_go_together_are_refused() {
+    for (variables, expected) in [
+        (
+            &[("TIDEGATE_DRAIN_DEADLINE", "34s")][..],
+            "drain.deadline = \"34s\" (TIDEGATE_DRAIN_DEADLINE): drain.deadline (34s) must be at least drain.grace + drain.window (35s)",
+        ),
+        (
+            &[("TIDEGATE_LOG_KIND", "kafka")],
+            "log.kind = \"kafka\" (TIDEGATE_LOG_KIND): log.kind kafka needs kafka.brokers",
+        ),
+        (
+            &[("TIDEGATE_AUTH_MODE", "hmac")],
+            "auth.mode = \"hmac\" (TIDEGATE_AUTH_MODE): auth.mode hmac needs auth.keys or auth.keys_file",
+        ),
+        (
+            &[("TIDEGATE_ADMIN_ADDR", "127.0.0.1:30000")],
+            "admin.addr = \"127.0.0.1:30000\" (TIDEGATE_ADMIN_ADDR): public.addr (0.0.0.0:30000) and admin.addr (127.0.0.1:30000) are the same port",
+        ),
+        (
+            &[("TIDEGATE_TLS_KEY_FILE", "/tls.key")],
+            "tls.key_file = \"/tls.key\" (TIDEGATE_TLS_KEY_FILE): tls.cert_file and tls.key_file are set together or not at all",
+        ),
+        (
+            &[("TIDEGATE_LIMITS_BODY_BYTES", "17MiB")],
+            "limits.body_bytes = \"17MiB\" (TIDEGATE_LIMITS_BODY_BYTES): limits.replay_bytes (16MiB) must be at least limits.body_bytes (17MiB), or the largest events have no place in it",
+        ),
+        (
+            &[
+                ("TIDEGATE_LOG_KIND", "kafka"),
+                ("TIDEGATE_KAFKA_BROKERS", "a"),
+                ("TIDEGATE_KAFKA_EVENTS_TOPIC", "tidegate.broadcast"),
+            ],
+            "kafka.events_topic = \"tidegate.broadcast\" (TIDEGATE_KAFKA_EVENTS_TOPIC): kafka.events_topic and kafka.broadcast_topic are the same topic, tidegate.broadcast",
+        ),
+    ] {
+        assert_eq!(problem(from_variables(variables)), expected);
+    }
+    for fine in [
+        &[("TIDEGATE_AUTH_MODE", "hmac"), ("TIDEGATE_AUTH_KEYS_FILE", "/keys")][..],
+        &[("TIDEGATE_PUBLIC_ADDR", "127.0.0.1:0"), ("TIDEGATE_ADMIN_ADDR", "127.0.0.1:0")],
+        &[("TIDEGATE_PUBLIC_ADDR", "127.0.0.1:80"), ("TIDEGATE_ADMIN_ADDR", "127.0.0.2:80")],
+        &[("TIDEGATE_DRAIN_DEADLINE", "35s")],
+        &[("TIDEGATE_LOG_KIND", "kafka"), ("TIDEGATE_KAFKA_BROKERS", "a:9092, SSL://[::1]:9093")],
+    ] {
+        from_variables(fine).unwrap();
+    }
+}
+
+#[test]
+fn what_depends_on_a_wrong_value_is_not_complained_of_as_well() {
+    let drain = from_variables(&[("TIDEGATE_DRAIN_DEADLINE", "1"), ("TIDEGATE_DRAIN_GRACE", "1h")]);
+    assert_eq!(keys(drain), ["drain.deadline"]);
+    assert_eq!(
+        keys(from_file("a.toml", "[drain]\ndeadline = []\ngrace = '1h'")),
+        ["drain.deadline"]
+    );
+}
+
+#[test]
+fn each_kind_of_value_refuses_what_it_is_not() {
+    for (key, values) in [
+        ("public.addr", &["localhost", "1.2.3.4", "1.2.3.4:99999", "host:80"][..]),
+        ("public.trusted_proxies", &["10.0.0.0/33", "proxy", "10.0.0.0/8;::1"]),
+        ("pod.name", &["", "a/b", "a b", "ä"]),
+        ("telemetry.log_level", &["", "inof", "tidegate=loud"]),
+        ("kafka.brokers", &["a:0", "a:port", ":9092", "a b", "a:9092,b c"]),
+        ("kafka.group_prefix", &["", "/a", "a/", "a b"]),
+        ("kafka.events_topic", &["", "..", "a/b"]),
+        ("kafka.replication", &["0", "32768", "-1"]),
+        ("kafka.create_topics", &["", "maybe"]),
+        ("memory.shards", &["0", "1025"]),
+        ("stream.max_age", &["0", "1"]),
+        ("stream.slow", &["", "block"]),
+        ("limits.connections", &["0", "none", "1k"]),
+        ("limits.connections_per_ip", &["0"]),
+        ("limits.json_depth", &["0", "1001"]),
+        ("cors.origins", &["app.example.com", "https://a/", "https://*.a", "https://", "null"]),
+        ("otel.endpoint", &["otel:4317", "grpc://otel", "http://"]),
+        ("redis.url", &["redis", "http://redis", "redis://"]),
+    ] {
+        for value in values {
+            assert_eq!(keys(from_flags(&[(key, value)])), [key], "{key} {value:?}");
+        }
+    }
+}
+
+#[test]
+fn optional_settings_can_be_switched_off() {
+    for word in ["none", "off", ""] {
+        let loaded = from_flags(&[
+            ("stream.max_age", word),
+            ("kafka.replication", word),
+            ("auth.keys", word),
+            ("redis.max_age", word),
+        ]);
+        let config = loaded.unwrap().config;
+        assert_eq!((config.stream.max_age, config.kafka.replication), (None, None));
+        assert_eq!((config.auth.keys, config.redis.max_age), (None, None));
+    }
+    let (_dir, path) = file("a.toml", "cors.origins = ['https://a']");
+    let sources = Sources::environment(&[("TIDEGATE_CORS_ORIGINS", "none")]).with_file(Some(path));
+    assert!(Config::load(&sources).unwrap().config.cors.origins.is_empty());
+}
+
+#[test]
+fn the_pod_is_called_as_the_host_is() {
+    for (host, name) in
+        [("tidegate-7d9f-x2x\n", "tidegate-7d9f-x2x"), ("my host/ä", "my-host--"), ("", "tidegate")]
+    {
+        let sources = Sources { host_name: Some(host.to_owned()), ..Sources::default() };
+        assert_eq!(Config::load(&sources).unwrap().config.pod.name, name);
+    }
+    assert!(!Config::load(&Sources::of_process()).unwrap().config.pod.name.is_empty());
+}
+
+#[test]
+fn every_setting_says_what_it_does_and_what_it_accepts() {
+    for setting in SETTINGS {
+        let key = setting.key;
+        assert!(setting.doc.ends_with('.') && setting.doc.len() > 10, "{key}: {:?}", setting.doc);
+        assert!(!setting.doc.contains("  ") && !setting.doc.contains('\n'), "{key}");
+        assert!(!setting.traits.accepts.is_empty(), "{key}");
+        assert!(!setting.traits.placeholder.is_empty(), "{key}");
+    }
+}
+
+#[test]
+fn no_two_settings_share_a_variable_or_a_flag() {
+    let variables: BTreeSet<_> = SETTINGS.iter().map(Setting::variable).collect();
+    let flags: BTreeSet<_> = SETTINGS.iter().map(Setting::flag).collect();
+    assert_eq!((variables.len(), flags.len()), (SETTINGS.len(), SETTINGS.len()));
+    assert!(variables.contains("TIDEGATE_LIMITS_CONNECTIONS_PER_IP"));
+    assert!(flags.contains("limits-connections-per-ip"));
+    for map in SETTINGS.iter().filter(|setting| setting.traits.shape == Shape::Map) {
+        let below = format!("{}_", map.variable());
+        assert!(!variables.iter().any(|variable| variable.starts_with(&below)), "{below}");
+    }
+}
+
+#[test]
+fn what_is_shown_can_be_read_back() {
+    let sources = Sources::environment(&[
+        ("TIDEGATE_KAFKA_OPTIONS_CLIENT_RACK", "a \"b\"\\\u{7f}\n"),
+        ("TIDEGATE_CORS_ORIGINS", "https://a.example,https://b.example:8443"),
+        ("TIDEGATE_PUBLIC_TRUSTED_PROXIES", "10.0.0.0/8,::1"),
+        ("TIDEGATE_STREAM_GZIP", "on"),
+        ("TIDEGATE_STREAM_MAX_AGE", "90m"),
+        ("TIDEGATE_LIMITS_CONNECTIONS_PER_USER", "7"),
+    ]);
+    let config = Config::load(&sources).unwrap().config;
+    let again = from_file("a.toml", &config.to_toml_masked()).unwrap().config;
+    assert_eq!(config.values(), again.values());
+    assert_eq!(again.kafka.options["client.rack"], "a \"b\"\\\u{7f}\n");
+    assert_eq!(again.stream.max_age, Some(Duration::from_secs(5400)));
+}
+
+#[test]
+fn the_table_has_a_row_for_every_setting() {
+    let table = markdown_table();
+    assert_eq!(table.lines().count(), SETTINGS.len() + 2);
+    assert!(table.contains("\n| `stream.heartbeat` | `15s` | Silence after which"), "{table}");
+    assert!(table.contains("\n| `pod.name` | the host's name | "), "{table}");
+    assert!(table.contains("\n| `kafka.options.<name>` | – | "), "{table}");
+    for line in table.lines() {
+        assert_eq!(line.matches(" | ").count(), 2, "{line}");
+    }
+}

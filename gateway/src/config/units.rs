@@ -1,5 +1,6 @@
 //! Durations and sizes as people write them.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 /// The longest duration that a setting may have: ten years. An `Instant` can still hold it.
@@ -80,9 +81,15 @@ pub fn show_duration(duration: Duration) -> String {
     if millis == 0 {
         return "0".to_owned();
     }
-    let unit = TIMES.iter().find(|(_, of_unit)| millis.is_multiple_of(*of_unit));
-    let (name, of_unit) = unit.unwrap_or(&("ms", 1));
-    format!("{}{name}", millis / of_unit)
+    let mut rest = millis;
+    let mut text = String::new();
+    for (name, of_unit) in TIMES {
+        if rest >= of_unit {
+            let _ = write!(text, "{}{name}", rest / of_unit);
+            rest %= of_unit;
+        }
+    }
+    text
 }
 
 /// Reads a number of bytes: `256MiB`, `1MB`, `1048576`.
@@ -221,6 +228,13 @@ mod tests {
             ("99999999999TiB", "it is larger than any memory"),
         ] {
             assert_eq!(parse_size(text), Err(reason.to_owned()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn durations_are_shown_as_people_write_them() {
+        for text in ["0", "1ms", "15s", "1m30s", "10m", "1h30s", "2d"] {
+            assert_eq!(show_duration(parse_duration(text).unwrap()), text);
         }
     }
 
