@@ -31,3 +31,5 @@ pub mod gateway;
 pub mod health;
 pub mod shutdown;
 pub mod telemetry;
+// The other end of the wire.
+pub mod client;
