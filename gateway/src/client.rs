@@ -1,15 +1,17 @@
 //! The other end of the wire: what `tidegate publish`, `tidegate tail` and the tests speak with.
 //!
-//! It knows the gateway only by its contract and shares none of its code, so that a mistake on one
-//! side is not cancelled out by the same mistake on the other.
+//! It knows the gateway by its contract. It shares the names and the signatures with it, and nothing
+//! that reads or writes the wire: a mistake on one side must not be cancelled out by the same one
+//! on the other.
 
 pub mod address;
 mod backoff;
+pub mod identity;
 pub mod parser;
 pub mod problem;
 pub mod publish;
 #[cfg(test)]
-mod script;
+pub(crate) mod script;
 pub mod stream;
 
 use std::time::Duration;

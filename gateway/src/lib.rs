@@ -32,4 +32,5 @@ pub mod health;
 pub mod shutdown;
 pub mod telemetry;
 // The other end of the wire.
+pub mod cli;
 pub mod client;

@@ -1,7 +1,7 @@
 //! Publishing one event, and saying truthfully what became of it.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Response, StatusCode, Url};
@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep};
 
 use super::address::{self, AddressError};
+use super::identity::Identity;
 use super::problem::{MAX_ANSWER_BYTES, Problem};
 use super::{backoff, chain};
 use crate::event::{Audience, IdempotencyKey};
@@ -170,10 +171,8 @@ pub struct Publisher {
     pub client: reqwest::Client,
     /// The gateway: see [`address::parse_base`].
     pub base: Url,
-    /// The user who publishes.
-    pub user: Option<String>,
-    /// A signature that is good for what is published.
-    pub signature: Option<String>,
+    /// The user who publishes, and what lets them do so.
+    pub identity: Identity,
 }
 
 impl Publisher {
@@ -222,7 +221,7 @@ impl Publisher {
         let request = self
             .client
             .post(address::publish_url(&self.base, &publication.audience))
-            .headers(self.headers(publication)?)
+            .headers(self.headers(publication, &body)?)
             .timeout(ATTEMPT_TIMEOUT)
             .body(body);
         match request.send().await {
@@ -236,10 +235,11 @@ impl Publisher {
         }
     }
 
-    fn headers(&self, publication: &Publication) -> Result<HeaderMap, PublishError> {
+    fn headers(&self, publication: &Publication, body: &[u8]) -> Result<HeaderMap, PublishError> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        address::identify(&mut headers, self.signature.as_deref(), self.user.as_deref())?;
+        let signature = self.identity.sign_publish(&publication.audience, body, SystemTime::now());
+        address::identify(&mut headers, signature.as_deref(), self.identity.user.as_deref())?;
         if let Some(key) = &publication.idempotency_key {
             headers
                 .insert("idempotency-key", address::header("the idempotency key", key.as_str())?);

@@ -10,11 +10,11 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// Longer than anything here takes: who waits so long has found a fault.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the server does with one connection.
 #[derive(Debug, Clone)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// Writes this and ends the connection.
     End(String),
     /// Writes this and keeps the connection open, silently.
@@ -25,24 +25,24 @@ pub(super) enum Answer {
 
 impl Answer {
     /// An event stream whose end is the connection's.
-    pub(super) fn stream(events: &str) -> Self {
+    pub(crate) fn stream(events: &str) -> Self {
         Self::End(stream_head() + events)
     }
 
     /// An event stream that is announced to go on where it ends: a cut.
-    pub(super) fn cut(events: &str) -> Self {
+    pub(crate) fn cut(events: &str) -> Self {
         let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
                     Transfer-Encoding: chunked\r\n\r\n";
         Self::End(format!("{head}{:x}\r\n{events}", events.len() + 100))
     }
 
     /// An event stream that stays open.
-    pub(super) fn quiet_stream(events: &str) -> Self {
+    pub(crate) fn quiet_stream(events: &str) -> Self {
         Self::Silence(stream_head() + events)
     }
 
     /// An answer with a body, closing.
-    pub(super) fn status(status: &str, headers: &str, body: &str) -> Self {
+    pub(crate) fn status(status: &str, headers: &str, body: &str) -> Self {
         Self::End(format!(
             "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
             body.len()
@@ -50,7 +50,7 @@ impl Answer {
     }
 
     /// A problem as the gateway writes it.
-    pub(super) fn problem(status: &str, name: &str) -> Self {
+    pub(crate) fn problem(status: &str, name: &str) -> Self {
         let body = format!(r#"{{"type":"urn:tidegate:problem:{name}","detail":"the {name}"}}"#);
         Self::status(status, "Content-Type: application/problem+json\r\nRetry-After: 0\r\n", &body)
     }
@@ -63,13 +63,13 @@ fn stream_head() -> String {
 
 /// The server. It refuses connections once its script is done.
 #[derive(Debug)]
-pub(super) struct Script {
+pub(crate) struct Script {
     addr: SocketAddr,
     requests: mpsc::Receiver<String>,
 }
 
 impl Script {
-    pub(super) async fn play(answers: Vec<Answer>) -> Self {
+    pub(crate) async fn play(answers: Vec<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let addr = listener.local_addr().expect("an address");
         let (seen, requests) = mpsc::channel(answers.len().max(1));
@@ -98,12 +98,12 @@ impl Script {
         Self { addr, requests }
     }
 
-    pub(super) fn base(&self) -> reqwest::Url {
+    pub(crate) fn base(&self) -> reqwest::Url {
         super::address::parse_base(&format!("http://{}", self.addr)).expect("an address")
     }
 
     /// The next request, its head in lower case, with its body.
-    pub(super) async fn request(&mut self) -> String {
+    pub(crate) async fn request(&mut self) -> String {
         timeout(PATIENCE, self.requests.recv())
             .await
             .expect("a request in time")

@@ -7,7 +7,7 @@
 mod connection;
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Response, StatusCode, Url};
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::address::{self, AddressError};
+use super::identity::Identity;
 use super::parser::{DEFAULT_MAX_EVENT_BYTES, Event, Item, ParseError, Parser};
 use super::problem::Problem;
 use super::{backoff, chain};
@@ -52,10 +53,8 @@ pub struct Subscription {
     pub rooms: Vec<Pattern>,
     /// Further query parameters, such as `from`.
     pub params: Vec<(String, String)>,
-    /// The user that the stream is opened as.
-    pub user: Option<String>,
-    /// None, one for all rooms, or one for each of them.
-    pub signatures: Vec<String>,
+    /// The user that the stream is opened as, and what lets them in.
+    pub identity: Identity,
     /// Where to resume. Empty: not from anywhere.
     pub last_event_id: String,
 }
@@ -191,11 +190,6 @@ impl EventSource {
         self
     }
 
-    /// Other signatures for the connections to come: those there are may have expired by then.
-    pub fn sign_with(&mut self, signatures: Vec<String>) {
-        self.subscription.signatures = signatures;
-    }
-
     /// The id that a reconnect would resume after; empty before the first.
     #[must_use]
     pub fn last_event_id(&self) -> &str {
@@ -290,7 +284,10 @@ impl EventSource {
         let subscription = &self.subscription;
         let mut params: Vec<(&str, &str)> =
             subscription.params.iter().map(|(name, value)| (&**name, &**value)).collect();
-        let signature = match &*subscription.signatures {
+        // For each connection anew: the last one's may have expired.
+        let signatures =
+            subscription.identity.sign_subscribe(&subscription.rooms, SystemTime::now());
+        let signature = match &*signatures {
             [] => None,
             [one] => Some(&**one),
             // A header holds one; for several rooms the query has one each, in their order.
@@ -303,7 +300,7 @@ impl EventSource {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        address::identify(&mut headers, signature, subscription.user.as_deref())?;
+        address::identify(&mut headers, signature, subscription.identity.user.as_deref())?;
         if !self.last_event_id.is_empty() {
             let id = HeaderValue::from_bytes(self.last_event_id.as_bytes())
                 .map_err(|_| StreamError::Id(self.last_event_id.clone()))?;

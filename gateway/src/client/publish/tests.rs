@@ -1,4 +1,5 @@
 use super::super::http_client;
+use super::super::identity::Credential;
 use super::super::script::{Answer, PATIENCE, Script};
 use super::*;
 use crate::event::{EventId, EventType, Room};
@@ -11,7 +12,7 @@ fn ok() -> Answer {
 
 fn publisher(base: Url) -> Publisher {
     let client = http_client(&base).expect("a client");
-    Publisher { client, base, user: None, signature: None }
+    Publisher { client, base, identity: Identity::default() }
 }
 
 fn publication(data: &str, key: Option<&str>) -> Publication {
@@ -31,8 +32,8 @@ fn publication(data: &str, key: Option<&str>) -> Publication {
 async fn a_receipt_is_handed_back_and_the_request_says_everything() {
     let mut script = Script::play(vec![ok()]).await;
     let mut publisher = publisher(script.base());
-    publisher.user = Some("system".into());
-    publisher.signature = Some("v1.k.1.ab".into());
+    publisher.identity.user = Some("system".into());
+    publisher.identity.credential = Credential::Given(vec!["v1.k.1.ab".into()]);
     let mut publication = publication(r#"{"n":1.0e2}"#, Some("key-1"));
     publication.deliver_within = Some("30s".into());
     publication.body.event_name = Some("Changed".into());

@@ -1,4 +1,5 @@
 use super::super::http_client;
+use super::super::identity::Credential;
 use super::super::script::{Answer, PATIENCE, Script};
 use super::*;
 
@@ -9,8 +10,7 @@ fn subscription(base: &Url) -> Subscription {
         base: base.clone(),
         rooms: vec![Pattern::new("cart/1", "cart").expect("a room")],
         params: Vec::new(),
-        user: None,
-        signatures: Vec::new(),
+        identity: Identity::default(),
         last_event_id: String::new(),
     }
 }
@@ -261,8 +261,8 @@ async fn several_signatures_go_with_their_rooms_and_one_goes_in_a_header() {
     let mut given = subscription(&script.base());
     given.rooms.push(Pattern::new("b", "*").expect("a room"));
     given.params.push(("from".into(), "10m".into()));
-    given.user = Some("jürgen".into());
-    given.signatures = vec!["s1".into(), "s2".into()];
+    given.identity.user = Some("jürgen".into());
+    given.identity.credential = Credential::Given(vec!["s1".into(), "s2".into()]);
     let client = http_client(&given.base).expect("a client");
     let mut source = EventSource::new(client.clone(), given.clone());
     assert_eq!(next(&mut source).await.expect("no error"), None);
@@ -276,7 +276,7 @@ async fn several_signatures_go_with_their_rooms_and_one_goes_in_a_header() {
     assert!(request.contains("x-user: jürgen"), "{request}");
     assert!(!request.contains("x-signature"), "{request}");
 
-    given.signatures.pop();
+    given.identity.credential = Credential::Given(vec!["s1".into()]);
     let mut source = EventSource::new(client, given);
     assert_eq!(next(&mut source).await.expect("no error"), None);
     let request = script.request().await;

@@ -1,0 +1,6 @@
+//! The commands beside the gateway itself.
+
+pub mod output;
+pub mod publish;
+pub mod tail;
+pub mod target;
