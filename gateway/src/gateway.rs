@@ -205,7 +205,7 @@ fn admin(app: &Arc<App>, health: &Arc<Health>, log_level: telemetry::LevelHandle
     Admin {
         health: Arc::clone(health),
         config: app.config.to_json_masked(),
-        set_log_level: Arc::new(move |level| log_level.set(level)),
+        log_level,
         connections: Arc::new(move |limit| connections(&reported, limit)),
     }
 }

@@ -343,7 +343,7 @@ impl Hub {
         for chain in chains {
             let records = state.window.newest_first(chain);
             for (seq, record, item) in records.take_while(|(seq, ..)| *seq >= oldest) {
-                if !own.get(record.shard).is_some_and(|p| record.offset >= p.next) {
+                if own.get(record.shard).is_none_or(|p| record.offset < p.next) {
                     continue;
                 }
                 bytes += record.bytes();

@@ -16,7 +16,7 @@ use super::json_response;
 use super::target::Query;
 use crate::health::Health;
 use crate::problem::{Problem, ProblemKind};
-use crate::telemetry::metrics;
+use crate::telemetry::{LevelHandle, metrics};
 
 /// How many rooms `/v1/connections` lists if it is not told.
 const ROOMS_LISTED: usize = 100;
@@ -31,7 +31,7 @@ pub struct Admin {
     /// The effective settings, secrets masked.
     pub config: serde_json::Value,
     /// Changes the level of the log.
-    pub set_log_level: Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>,
+    pub log_level: LevelHandle,
     /// Reports the streams of the largest rooms.
     pub connections: Arc<dyn Fn(usize) -> ConnectionsReport + Send + Sync>,
 }
@@ -112,7 +112,7 @@ async fn config(State(admin): State<Admin>) -> Response {
 async fn log_level(State(admin): State<Admin>, level: Bytes) -> Response {
     let set = std::str::from_utf8(&level)
         .map_err(|_| "the level is not UTF-8".to_owned())
-        .and_then(|level| (admin.set_log_level)(level.trim()));
+        .and_then(|level| admin.log_level.set(level.trim()));
     match set {
         Ok(()) => {
             let mut response = Response::new(Body::empty());

@@ -80,9 +80,7 @@ impl Lines {
             let end = self.buffer[self.searched..].iter().position(|b| *b == b'\n');
             let (text, rest) = match end {
                 Some(at) => (self.searched + at, self.searched + at + 1),
-                None if self.ended && !(self.buffer.is_empty() && !self.skipping) => {
-                    (self.buffer.len(), self.buffer.len())
-                }
+                None if self.ended && !self.is_between() => (self.buffer.len(), self.buffer.len()),
                 None => {
                     self.searched = self.buffer.len();
                     // One more: the last byte may turn out to be a CR.

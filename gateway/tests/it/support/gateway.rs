@@ -83,10 +83,6 @@ impl Gateway {
         self.public
     }
 
-    pub fn url(&self) -> String {
-        format!("http://{}", self.public)
-    }
-
     pub async fn admin_get(&self, path: &str) -> Answer {
         http::get(self.admin, path, &[]).await
     }

@@ -1,8 +1,6 @@
 //! An event stream as a test reads it: block by block, with deadlines, and the bytes as they are.
 
 use std::net::SocketAddr;
-use std::time::Duration;
-
 use tokio::time::timeout;
 
 use super::http::{PATIENCE, Wire};
@@ -63,11 +61,6 @@ impl Stream {
     /// The next block; `None` at a clean end.
     pub async fn block(&mut self) -> Option<Block> {
         timeout(PATIENCE, self.read_block()).await.expect("a block in time")
-    }
-
-    /// The next block within `patience`; `None` if there is none.
-    pub async fn block_within(&mut self, patience: Duration) -> Option<Block> {
-        timeout(patience, self.read_block()).await.ok().flatten()
     }
 
     async fn read_block(&mut self) -> Option<Block> {
