@@ -1,14 +1,18 @@
 //! From the log to the hub: what a log hands on is counted, routed, and made known to `/readyz`.
 
+mod dedupe;
+
 use std::sync::Arc;
 
 use tokio::time::Instant;
+
+pub use dedupe::{Dedupe, First};
 
 use crate::cursor::{Offset, Position, Shard};
 use crate::health::{Health, Latch};
 use crate::hub::Hub;
 use crate::log::record::Record;
-use crate::log::{Sink, Source, decode};
+use crate::log::{KeysOnly, Role, Sink, Source, decode};
 use crate::telemetry::metrics;
 
 /// The sink of this pod's log.
@@ -16,6 +20,7 @@ use crate::telemetry::metrics;
 pub struct Consumer {
     hub: Arc<Hub>,
     health: Arc<Health>,
+    dedupe: Arc<Dedupe>,
     /// The log's kind, as the metrics spell it.
     log: &'static str,
     sources: Vec<Source>,
@@ -24,8 +29,17 @@ pub struct Consumer {
 impl Consumer {
     /// A consumer that routes to `hub` and reports to `health`.
     #[must_use]
-    pub fn new(hub: Arc<Hub>, health: Arc<Health>, log: &'static str) -> Self {
-        Self { hub, health, log, sources: Vec::new() }
+    pub fn new(
+        hub: Arc<Hub>,
+        health: Arc<Health>,
+        dedupe: Arc<Dedupe>,
+        log: &'static str,
+    ) -> Self {
+        Self { hub, health, dedupe, log, sources: Vec::new() }
+    }
+
+    fn role_of(&self, shard: Shard) -> Option<Role> {
+        self.sources.iter().find(|s| s.id == shard.source).map(|s| s.role)
     }
 
     fn source_name(&self, shard: Shard) -> &str {
@@ -39,14 +53,23 @@ impl Sink for Consumer {
         self.hub.set_sources(sources);
     }
 
-    fn start(&mut self, shard: Shard, from: Position, log_start: Offset) {
+    fn start(
+        &mut self,
+        shard: Shard,
+        from: Position,
+        log_start: Offset,
+        keys_only: Option<KeysOnly>,
+    ) {
+        self.dedupe.start(shard, keys_only);
         self.hub.start(shard, from, log_start);
     }
 
     fn records(&mut self, batch: &mut Vec<Record>) {
         metrics::consumed_records(self.log, batch.len() as u64);
         let began = Instant::now();
-        let routed = self.hub.route(batch.drain(..));
+        let fates = self.dedupe.judge(batch, |shard| self.role_of(shard));
+        let routed = self.hub.route(batch.drain(..).zip(fates));
+        self.dedupe.tell();
         if routed.matched > 0 {
             metrics::fanout(began.elapsed());
         }

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::{self, Keys, Rules as AuthRules, Verifier};
 use crate::config::{Auth, AuthMode, Config, LogKind};
-use crate::consumer::Consumer;
+use crate::consumer::{Consumer, Dedupe};
 use crate::health::{Health, Latch};
 use crate::http::admin::{self, Admin, ConnectionsReport, RoomReport};
 use crate::http::listener::{self, Rules};
@@ -45,11 +45,14 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
     let admin_listener = listener::bind(config.admin.addr)?;
     let (public_addr, admin_addr) = (public.local_addr()?, admin_listener.local_addr()?);
 
-    let consumer = Consumer::new(Arc::clone(&hub), Arc::clone(&health), log_name(&config));
+    let dedupe = Dedupe::new(config.dedupe.window);
+    let consumer =
+        Consumer::new(Arc::clone(&hub), Arc::clone(&health), Arc::clone(&dedupe), log_name(&config));
     let log = Arc::new(Log::open(&config, consumer)?);
     let app = Arc::new(App {
         hub: Arc::clone(&hub),
         log: Arc::clone(&log),
+        dedupe,
         verifier: Arc::clone(&verifier),
         shutdown: Arc::clone(&shutdown),
         streams: Places::new(config.limits.connections),

@@ -26,6 +26,7 @@ use crate::auth::verifier::GrantState;
 use crate::auth::{Grant, Verifier};
 use crate::config::Config;
 use crate::connection::Ends;
+use crate::consumer::Dedupe;
 use crate::hub::Hub;
 use crate::log::Log;
 use crate::problem::{Problem, ProblemKind};
@@ -39,6 +40,8 @@ pub struct App {
     pub hub: Arc<Hub>,
     /// Where events are appended.
     pub log: Arc<Log>,
+    /// Which keys were used lately.
+    pub dedupe: Arc<Dedupe>,
     /// Who may do what.
     pub verifier: Arc<Verifier>,
     /// Whether the pod is going.

@@ -72,6 +72,17 @@ pub struct Opened {
     pub replayed: usize,
 }
 
+/// What is to become of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes into the window and to the rooms that want it.
+    Route,
+    /// An earlier one was delivered in its place: it is passed over.
+    Duplicate,
+    /// It lies before the window and was read for its key.
+    KeyOnly,
+}
+
 /// What became of one batch.
 #[derive(Debug, Default)]
 pub struct Routed {
@@ -143,13 +154,20 @@ impl Hub {
     }
 
     /// Routes a batch: into the window, and to the rooms that want it. Readers are woken.
-    pub fn route(&self, batch: impl IntoIterator<Item = Record>) -> Routed {
+    pub fn route(&self, batch: impl IntoIterator<Item = (Record, Fate)>) -> Routed {
         let mut routed = Routed::default();
         let now = Instant::now();
         let mut wakers = {
             let mut state = self.state.lock();
-            for record in batch {
-                self.route_one(&mut state, record, now, &mut routed);
+            for (record, fate) in batch {
+                if !state.positions.pass(&record) {
+                    continue;
+                }
+                match fate {
+                    Fate::Route => self.route_one(&mut state, record, now, &mut routed),
+                    Fate::Duplicate => {}
+                    Fate::KeyOnly => state.positions.uncover(record.shard, record.offset.next()),
+                }
             }
             self.evict(&mut state, now);
             let State { touched, wakers, .. } = &mut *state;
@@ -168,9 +186,6 @@ impl Hub {
     }
 
     fn route_one(&self, state: &mut State, record: Record, now: Instant, routed: &mut Routed) {
-        if !state.positions.pass(&record) {
-            return;
-        }
         let Some(source) = state.positions.source_of(record.shard) else { return };
         let (role, name) = (source.role, Arc::clone(&source.name));
         let head = match decode::head(&record, role) {
@@ -456,6 +471,12 @@ impl Hub {
     #[must_use]
     pub fn rooms(&self) -> usize {
         self.state.lock().rooms.values().map(|r| r.0.len()).sum()
+    }
+
+    /// Whether this pod has read the record at this place.
+    #[must_use]
+    pub fn has_read(&self, shard: Shard, offset: Offset) -> bool {
+        self.state.lock().positions.get(shard).is_some_and(|s| s.position.next > offset)
     }
 
     /// What the window takes up, in bytes.

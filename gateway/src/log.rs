@@ -62,14 +62,39 @@ impl Source {
     }
 }
 
+/// Which of a shard's first records are read back only for their idempotency keys: what was used
+/// in the `dedupe.window` before the recent window decides about duplicates in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeysOnly {
+    /// Those older than this, by the log's own time, in milliseconds since the Unix epoch.
+    pub before_ms: i64,
+    /// And only those below this offset: what is appended from now on is news, whatever its time.
+    pub below: Offset,
+}
+
+impl KeysOnly {
+    /// Whether `record` is one of them.
+    #[must_use]
+    pub fn takes(&self, record: &Record) -> bool {
+        record.timestamp < self.before_ms && record.offset < self.below
+    }
+}
+
 /// What a log hands its records to. Called from one thread at a time; must not block.
 pub trait Sink: Send + 'static {
     /// The sources and their shards, at first and whenever they have changed.
     fn sources(&mut self, sources: &[Source]);
 
     /// Records of `shard` will be handed on from `from`; nothing before that was or will be.
-    /// `log_start` is the first offset that the log still has.
-    fn start(&mut self, shard: Shard, from: Position, log_start: Offset);
+    /// `log_start` is the first offset that the log still has. The first records may be handed on
+    /// for the sake of their keys only: see [`KeysOnly`].
+    fn start(
+        &mut self,
+        shard: Shard,
+        from: Position,
+        log_start: Offset,
+        keys_only: Option<KeysOnly>,
+    );
 
     /// The next records. Those of one shard are in order and follow what came before.
     fn records(&mut self, batch: &mut Vec<Record>);

@@ -167,8 +167,7 @@ impl Batch {
             .inspect_err(|e| metrics::signature_failure(e.reason()))?;
         line.body.from_user = self.grant.grant.from_user(line.body.from_user.take())?;
         let event = line.into_event(self.trace.clone());
-        let receipt = publish::append(&self.app, &event).await?;
-        Ok(publish::receipt_of(&self.app, &event, receipt))
+        publish::append(&self.app, &event).await
     }
 
     /// Sends an answer; false if the client is gone.

@@ -17,7 +17,8 @@ use super::body::{Delivery, PublishBody};
 use super::target::{self, Query};
 use crate::auth::Credentials;
 use crate::auth::credentials::Cookies;
-use crate::cursor::Position;
+use crate::consumer::First;
+use crate::cursor::{Position, Shard};
 use crate::event::{Audience, NewEvent};
 use crate::log::{PublishError, Receipt};
 use crate::problem::{Problem, ProblemKind};
@@ -59,6 +60,10 @@ pub struct PublishReceipt {
     message_id: String,
     cursor: String,
     published_at: i64,
+    /// The event was not delivered: an earlier one with its key was. What else is said is the
+    /// first one's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    duplicate: bool,
 }
 
 async fn publish(
@@ -81,31 +86,73 @@ async fn publish(
         .from_user(body.from_user.take())
         .inspect_err(|e| metrics::signature_failure(e.reason()))?;
     let event = body.into_event(audience, Delivery::of(&head.headers)?)?;
-    let receipt = append(app, &event).await?;
-    Ok(receipt_of(app, &event, receipt))
+    append(app, &event).await
 }
 
-/// Appends `event` to the log within the request's patience.
-pub(super) async fn append(app: &App, event: &NewEvent) -> Result<Receipt, Problem> {
+/// Appends `event` to the log within the request's patience, and says where it is. With a key the
+/// receipt waits until this pod has read the record back: only the log's order tells whether an
+/// earlier one was delivered in its place.
+pub(super) async fn append(app: &App, event: &NewEvent) -> Result<PublishReceipt, Problem> {
     let deadline = Instant::now() + app.config.publish.timeout;
-    app.log.publish(event, deadline).await.map_err(|error| {
-        let kind = match &error {
-            PublishError::NotAccepted(_) => ProblemKind::NotAccepted,
-            PublishError::OutcomeUnknown(_) => ProblemKind::OutcomeUnknown,
-            PublishError::TooLarge(_) => ProblemKind::TooLarge,
-        };
-        Problem::new(kind, error.to_string())
-    })
+    let receipt = app.log.publish(event, deadline).await.map_err(problem_of)?;
+    let own = First {
+        offset: receipt.offset,
+        after: Position { next: receipt.offset.next(), tag: receipt.tag },
+        message_id: event.message_id,
+        published_at: receipt.timestamp,
+    };
+    if event.idempotency_key.is_none() {
+        return Ok(receipt_of(app, event, receipt.shard, &own, false));
+    }
+    let first = first_of(app, event, &receipt, deadline).await?.unwrap_or(own);
+    Ok(receipt_of(app, event, receipt.shard, &first, first.offset != own.offset))
 }
 
-pub(super) fn receipt_of(app: &App, event: &NewEvent, receipt: Receipt) -> PublishReceipt {
-    let after = Position { next: receipt.offset.next(), tag: receipt.tag };
-    let mut cursor = app.hub.cursor_after(&event.audience, receipt.shard, after);
-    cursor.complete = event.is_final;
+/// The first use of the event's key, once this pod has read the event back.
+async fn first_of(
+    app: &App,
+    event: &NewEvent,
+    receipt: &Receipt,
+    deadline: Instant,
+) -> Result<Option<First>, Problem> {
+    let mut judged = app.dedupe.judged();
+    let read_back = async {
+        while !app.hub.has_read(receipt.shard, receipt.offset) {
+            if judged.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout_at(deadline, read_back).await.is_err() {
+        let detail = "the log has the event, but this pod has not read it back in time and cannot \
+                      say whether an earlier one with its key was delivered; retry with the key";
+        return Err(Problem::new(ProblemKind::OutcomeUnknown, detail));
+    }
+    Ok(app.dedupe.first(receipt.shard, event.message_id))
+}
+
+fn problem_of(error: PublishError) -> Problem {
+    let kind = match &error {
+        PublishError::NotAccepted(_) => ProblemKind::NotAccepted,
+        PublishError::OutcomeUnknown(_) => ProblemKind::OutcomeUnknown,
+        PublishError::TooLarge(_) => ProblemKind::TooLarge,
+    };
+    Problem::new(kind, error.to_string())
+}
+
+fn receipt_of(
+    app: &App,
+    event: &NewEvent,
+    shard: Shard,
+    first: &First,
+    duplicate: bool,
+) -> PublishReceipt {
+    let cursor = app.hub.cursor_after(&event.audience, shard, first.after);
     PublishReceipt {
-        message_id: event.message_id.to_string(),
-        cursor: cursor.to_string(),
-        published_at: receipt.timestamp,
+        message_id: first.message_id.to_string(),
+        cursor: cursor.flagged(event.is_final).to_string(),
+        published_at: first.published_at,
+        duplicate,
     }
 }
 

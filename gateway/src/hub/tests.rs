@@ -103,7 +103,7 @@ impl Pod {
         let read = self.read.entry(*shard).or_default();
         let records: Vec<_> = log.shards[shard].iter().skip(*read).take(most).cloned().collect();
         *read += records.len();
-        self.hub.route(records);
+        self.hub.route(records.into_iter().map(|record| (record, Fate::Route)));
     }
 
     fn consume_all(&mut self, log: &TestLog) {

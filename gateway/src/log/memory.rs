@@ -175,7 +175,7 @@ async fn read(shared: Arc<Shared>, mut sink: impl Sink) {
     sink.sources(&shared.sources);
     let shards: Vec<Shard> = shared.store.lock().shards.iter().map(|(shard, _)| *shard).collect();
     for shard in &shards {
-        sink.start(*shard, Position { next: Offset(0), tag: shared.tag }, Offset(0));
+        sink.start(*shard, Position { next: Offset(0), tag: shared.tag }, Offset(0), None);
     }
     sink.reachable(Ok(()));
     sink.caught_up();
@@ -194,7 +194,7 @@ async fn read(shared: Arc<Shared>, mut sink: impl Sink) {
             };
             if let Some(start) = restarted {
                 let start = Offset(start.into());
-                sink.start(*shard, Position { next: start, tag: shared.tag }, start);
+                sink.start(*shard, Position { next: start, tag: shared.tag }, start, None);
             }
             next[nth] += batch.len() as u64;
             if !batch.is_empty() {

@@ -136,6 +136,7 @@ impl Consumer {
             findings: None,
             kafka: config.kafka.clone(),
             window: config.log.window_age,
+            dedupe: config.dedupe.window,
             positions: Arc::new(Mutex::new(Positions::new(topics::configured(&config.kafka)))),
             options,
             lines,
@@ -179,6 +180,8 @@ impl Drop for Consumer {
 struct Reader<S> {
     kafka: Kafka,
     window: Duration,
+    /// How long a key that was used makes duplicates.
+    dedupe: Duration,
     options: Options,
     lines: LogLines,
     group: String,

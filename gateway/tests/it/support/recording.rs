@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 use tidegate::cursor::{Offset, Position, Shard, Tag};
 use tidegate::log::record::{Record, field};
-use tidegate::log::{Sink, Source};
+use tidegate::log::{KeysOnly, Sink, Source};
 use tokio::time::Instant;
 
 /// A record that was handed on.
@@ -106,7 +106,7 @@ impl Sink for Recording {
         self.told.lock().sources.push(sources.to_vec());
     }
 
-    fn start(&mut self, shard: Shard, from: Position, log_start: Offset) {
+    fn start(&mut self, shard: Shard, from: Position, log_start: Offset, _: Option<KeysOnly>) {
         self.told.lock().starts.push((shard, from, log_start));
     }
 

@@ -19,7 +19,7 @@ use crate::log::kafka::options::GroupProtocol;
 use crate::log::kafka::positions::{Move, Part};
 use crate::log::kafka::topics::{self, LOOKUP_TIMEOUT, Lookup, Reach, Since, Survey};
 use crate::log::record::{Parts, Record, RecordWriter};
-use crate::log::{Sink, Source};
+use crate::log::{KeysOnly, Sink, Source};
 
 /// How long a poll waits for a record before the thread looks at anything else.
 const POLL: Duration = Duration::from_millis(50);
@@ -75,10 +75,12 @@ impl<S: Sink> Reader<S> {
     /// Takes a survey over: tells the sink of new partitions and of those that begin, or begin
     /// anew. `still` says that nothing is being read.
     fn settle(&mut self, survey: &Survey, still: bool) -> Result<Vec<Part>, String> {
-        let window = i64::try_from(self.window.as_millis()).unwrap_or(i64::MAX);
+        let now = now_ms();
+        let window_start = now.saturating_sub(millis(self.window));
+        let keys_start = window_start.saturating_sub(millis(self.dedupe));
         let mut positions = self.positions.lock();
         let changed = positions.count(survey, !self.opened, still);
-        let moves = positions.moves(survey, still, now_ms().saturating_sub(window));
+        let moves = positions.moves(survey, still, keys_start);
         let sources = changed.then(|| positions.sources.clone());
         let names: Vec<Arc<str>> = positions.sources.iter().map(|s| Arc::clone(&s.name)).collect();
         drop(positions);
@@ -86,14 +88,18 @@ impl<S: Sink> Reader<S> {
             self.sink.sources(&sources);
         }
         let places = resolve(&self.lookup, &names, &moves)?;
-        for (&(part, reach, _), &place) in moves.iter().zip(&places) {
-            self.begin(part, reach, place);
+        for (&(part, reach, to), &place) in moves.iter().zip(&places) {
+            // From the log's very start there is nothing before that would have to be known.
+            let keys_only = (to == Move::Since(keys_start) && place > reach.low).then(|| {
+                KeysOnly { before_ms: window_start, below: offset(reach.high) }
+            });
+            self.begin(part, reach, place, keys_only);
         }
         Ok(moves.into_iter().map(|(part, ..)| part).collect())
     }
 
     /// From here on records of the partition are handed on from `place`.
-    fn begin(&mut self, part: Part, reach: Reach, place: i64) {
+    fn begin(&mut self, part: Part, reach: Reach, place: i64, keys_only: Option<KeysOnly>) {
         let mut positions = self.positions.lock();
         let shard = positions.shard(part);
         let topic = Arc::clone(&positions.sources[part.0].name);
@@ -112,7 +118,7 @@ impl<S: Sink> Reader<S> {
         state.next = Some(place);
         drop(positions);
         let from = Position { next: offset(place), tag: Tag::UNKNOWN };
-        self.sink.start(shard, from, offset(reach.low));
+        self.sink.start(shard, from, offset(reach.low), keys_only);
     }
 
     /// Asks for the partitions.
@@ -415,6 +421,10 @@ fn resolve(
 /// Offsets of records are never negative.
 fn offset(kafka: i64) -> Offset {
     Offset(u128::try_from(kafka).unwrap_or_default())
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn now_ms() -> i64 {
