@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use given::Given;
 pub use problem::{Origin, Problem, Problems};
 pub use secret::Secret;
-pub use setting::{SETTINGS, Setting};
+pub use setting::{SETTINGS, Setting, Shape, Traits};
 pub use show::markdown_table;
 pub use table::{
     Admin, Assignment, Auth, AuthMode, Config, Console, Cors, Dedupe, Drain, Kafka, Limits,

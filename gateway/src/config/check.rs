@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::auth::Keys;
+use crate::log::kafka::check_option;
 
 use super::given::Given;
 use super::table::{AuthMode, Config, LogKind};
@@ -59,6 +60,11 @@ fn kafka(config: &Config, given: &mut Given) {
     }
     if config.kafka.brokers.is_empty() {
         given.refuse_together(&["kafka.brokers", "log.kind"], "log.kind kafka needs kafka.brokers");
+    }
+    for (name, value) in &config.kafka.options {
+        if let Err(reason) = check_option(name, value) {
+            given.refuse_entry("kafka.options", name, &reason);
+        }
     }
     let topics = [
         ("kafka.events_topic", &config.kafka.events_topic),

@@ -168,7 +168,7 @@ impl Given {
     /// A part of the file: a setting, or a table that holds some.
     fn branch(&mut self, path: &str, value: &serde_json::Value, origin: &Origin) {
         if let Some(setting) = Setting::find(path) {
-            return self.from_file(setting, value, origin);
+            return self.file_value(setting, value, origin);
         }
         let is_section = SETTINGS.iter().any(|setting| setting.section == path);
         match value {
@@ -192,7 +192,12 @@ impl Given {
         }
     }
 
-    fn from_file(&mut self, setting: &'static Setting, value: &serde_json::Value, origin: &Origin) {
+    fn file_value(
+        &mut self,
+        setting: &'static Setting,
+        value: &serde_json::Value,
+        origin: &Origin,
+    ) {
         // As if the line were not there.
         if value.is_null() {
             return;

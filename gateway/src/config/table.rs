@@ -70,8 +70,8 @@ settings! {
 
     /// This process.
     pod: Pod {
-        /// Name of this process in its consumer group, in `tidegate.connected` and in dead letters;
-        /// no two that run at once may share it.
+        /// What this process is called, in its consumer group's name and to its clients; of its own
+        /// for each pod.
         name: String = kind::POD_NAME, HOST_NAME;
     }
 

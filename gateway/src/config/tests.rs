@@ -1,3 +1,6 @@
+mod rules;
+mod shown;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
@@ -285,7 +288,6 @@ fn unknown_variables_only_warn() {
     );
 }
 
-#[cfg(unix)]
 #[test]
 fn a_variable_that_is_not_utf_8_is_an_error() {
     use std::os::unix::ffi::OsStringExt as _;
@@ -318,145 +320,6 @@ fn options_of_librdkafka_come_from_everywhere() {
 }
 
 #[test]
-fn no_secret_is_ever_shown() {
-    let sources = Sources::environment(&[
-        ("TIDEGATE_AUTH_KEYS", "k:swordfish"),
-        ("TIDEGATE_KAFKA_OPTIONS_SASL_PASSWORD", "swordfish"),
-        ("TIDEGATE_KAFKA_OPTIONS_SSL_KEY_PEM", "swordfish"),
-        ("TIDEGATE_REDIS_URL", "redis://me:swordfish@redis:6379"),
-        ("TIDEGATE_OTEL_ENDPOINT", "https://me:swordfish@otel"),
-    ]);
-    let config = Config::load(&sources).unwrap().config;
-    assert_eq!(config.auth.keys.as_ref().unwrap().expose(), "k:swordfish");
-    let toml = config.to_toml_masked();
-    let json = config.to_json_masked();
-    for shown in [&toml, &json.to_string(), &format!("{config:#?} {sources:?}")] {
-        assert!(!shown.contains("swordfish"), "{shown}");
-    }
-    assert!(toml.contains("keys = \"***\"  # TIDEGATE_AUTH_KEYS\n"), "{toml}");
-    assert!(toml.contains("url = \"redis://me:***@redis:6379\"  # TIDEGATE_REDIS_URL\n"), "{toml}");
-    assert_eq!(json["kafka.options.sasl.password"]["value"], "***");
-    assert_eq!(json["auth.keys"]["origin"], "TIDEGATE_AUTH_KEYS");
-
-    for wrong in [
-        from_variables(&[("TIDEGATE_AUTH_KEYS", "swordfish")]),
-        from_variables(&[("TIDEGATE_REDIS_URL", "http://me:swordfish@redis")]),
-        from_variables(&[("TIDEGATE_REDIS_URL", "redis://me:sword fish swordfish")]),
-        from_file("a.toml", "redis.url = ['swordfish']"),
-        from_file("a.toml", "redis.urls = 'swordfish'"),
-        from_file("a.toml", "kafka.options.sasl.password = ['swordfish']"),
-    ] {
-        let text = problem(wrong);
-        assert!(!text.contains("swordfish"), "{text}");
-    }
-}
-
-#[test]
-fn settings_that_do_not_go_together_are_refused() {
-    for (variables, expected) in [
-        (
-            &[("TIDEGATE_DRAIN_DEADLINE", "34s")][..],
-            "drain.deadline = \"34s\" (TIDEGATE_DRAIN_DEADLINE): drain.deadline (34s) must be at least drain.grace + drain.window (35s)",
-        ),
-        (
-            &[("TIDEGATE_LOG_KIND", "kafka")],
-            "log.kind = \"kafka\" (TIDEGATE_LOG_KIND): log.kind kafka needs kafka.brokers",
-        ),
-        (
-            &[("TIDEGATE_AUTH_MODE", "hmac")],
-            "auth.mode = \"hmac\" (TIDEGATE_AUTH_MODE): auth.mode hmac needs auth.keys or auth.keys_file",
-        ),
-        (
-            &[("TIDEGATE_ADMIN_ADDR", "127.0.0.1:30000")],
-            "admin.addr = \"127.0.0.1:30000\" (TIDEGATE_ADMIN_ADDR): public.addr (0.0.0.0:30000) and admin.addr (127.0.0.1:30000) are the same port",
-        ),
-        (
-            &[("TIDEGATE_TLS_KEY_FILE", "/tls.key")],
-            "tls.key_file = \"/tls.key\" (TIDEGATE_TLS_KEY_FILE): tls.cert_file and tls.key_file are set together or not at all",
-        ),
-        (
-            &[("TIDEGATE_LIMITS_BODY_BYTES", "17MiB")],
-            "limits.body_bytes = \"17MiB\" (TIDEGATE_LIMITS_BODY_BYTES): limits.replay_bytes (16MiB) must be at least limits.body_bytes (17MiB), or the largest events have no place in it",
-        ),
-        (
-            &[
-                ("TIDEGATE_LOG_KIND", "kafka"),
-                ("TIDEGATE_KAFKA_BROKERS", "a"),
-                ("TIDEGATE_KAFKA_EVENTS_TOPIC", "tidegate.broadcast"),
-            ],
-            "kafka.events_topic = \"tidegate.broadcast\" (TIDEGATE_KAFKA_EVENTS_TOPIC): kafka.events_topic and kafka.broadcast_topic are the same topic, tidegate.broadcast",
-        ),
-    ] {
-        assert_eq!(problem(from_variables(variables)), expected);
-    }
-    for fine in [
-        &[("TIDEGATE_AUTH_MODE", "hmac"), ("TIDEGATE_AUTH_KEYS_FILE", "/keys")][..],
-        &[("TIDEGATE_PUBLIC_ADDR", "127.0.0.1:0"), ("TIDEGATE_ADMIN_ADDR", "127.0.0.1:0")],
-        &[("TIDEGATE_PUBLIC_ADDR", "127.0.0.1:80"), ("TIDEGATE_ADMIN_ADDR", "127.0.0.2:80")],
-        &[("TIDEGATE_DRAIN_DEADLINE", "35s")],
-        &[("TIDEGATE_LOG_KIND", "kafka"), ("TIDEGATE_KAFKA_BROKERS", "a:9092, SSL://[::1]:9093")],
-    ] {
-        from_variables(fine).unwrap();
-    }
-}
-
-#[test]
-fn what_depends_on_a_wrong_value_is_not_complained_of_as_well() {
-    let drain = from_variables(&[("TIDEGATE_DRAIN_DEADLINE", "1"), ("TIDEGATE_DRAIN_GRACE", "1h")]);
-    assert_eq!(keys(drain), ["drain.deadline"]);
-    assert_eq!(
-        keys(from_file("a.toml", "[drain]\ndeadline = []\ngrace = '1h'")),
-        ["drain.deadline"]
-    );
-}
-
-#[test]
-fn each_kind_of_value_refuses_what_it_is_not() {
-    for (key, values) in [
-        ("public.addr", &["localhost", "1.2.3.4", "1.2.3.4:99999", "host:80"][..]),
-        ("public.trusted_proxies", &["10.0.0.0/33", "proxy", "10.0.0.0/8;::1"]),
-        ("pod.name", &["", "a/b", "a b", "ä"]),
-        ("telemetry.log_level", &["", "inof", "tidegate=loud"]),
-        ("kafka.brokers", &["a:0", "a:port", ":9092", "a b", "a:9092,b c"]),
-        ("kafka.group_prefix", &["", "/a", "a/", "a b"]),
-        ("kafka.events_topic", &["", "..", "a/b"]),
-        ("kafka.replication", &["0", "32768", "-1"]),
-        ("kafka.create_topics", &["", "maybe"]),
-        ("memory.shards", &["0", "1025"]),
-        ("stream.max_age", &["0", "1"]),
-        ("stream.slow", &["", "block"]),
-        ("limits.connections", &["0", "none", "1k"]),
-        ("limits.connections_per_ip", &["0"]),
-        ("limits.json_depth", &["0", "1001"]),
-        ("cors.origins", &["app.example.com", "https://a/", "https://*.a", "https://", "null"]),
-        ("otel.endpoint", &["otel:4317", "grpc://otel", "http://"]),
-        ("redis.url", &["redis", "http://redis", "redis://"]),
-    ] {
-        for value in values {
-            assert_eq!(keys(from_flags(&[(key, value)])), [key], "{key} {value:?}");
-        }
-    }
-}
-
-#[test]
-fn optional_settings_can_be_switched_off() {
-    for word in ["none", "off", ""] {
-        let loaded = from_flags(&[
-            ("stream.max_age", word),
-            ("kafka.replication", word),
-            ("auth.keys", word),
-            ("redis.max_age", word),
-        ]);
-        let config = loaded.unwrap().config;
-        assert_eq!((config.stream.max_age, config.kafka.replication), (None, None));
-        assert_eq!((config.auth.keys, config.redis.max_age), (None, None));
-    }
-    let (_dir, path) = file("a.toml", "cors.origins = ['https://a']");
-    let sources = Sources::environment(&[("TIDEGATE_CORS_ORIGINS", "none")]).with_file(Some(path));
-    assert!(Config::load(&sources).unwrap().config.cors.origins.is_empty());
-}
-
-#[test]
 fn the_pod_is_called_as_the_host_is() {
     for (host, name) in
         [("tidegate-7d9f-x2x\n", "tidegate-7d9f-x2x"), ("my host/ä", "my-host--"), ("", "tidegate")]
@@ -465,57 +328,4 @@ fn the_pod_is_called_as_the_host_is() {
         assert_eq!(Config::load(&sources).unwrap().config.pod.name, name);
     }
     assert!(!Config::load(&Sources::of_process()).unwrap().config.pod.name.is_empty());
-}
-
-#[test]
-fn every_setting_says_what_it_does_and_what_it_accepts() {
-    for setting in SETTINGS {
-        let key = setting.key;
-        assert!(setting.doc.ends_with('.') && setting.doc.len() > 10, "{key}: {:?}", setting.doc);
-        assert!(!setting.doc.contains("  ") && !setting.doc.contains('\n'), "{key}");
-        assert!(!setting.traits.accepts.is_empty(), "{key}");
-        assert!(!setting.traits.placeholder.is_empty(), "{key}");
-    }
-}
-
-#[test]
-fn no_two_settings_share_a_variable_or_a_flag() {
-    let variables: BTreeSet<_> = SETTINGS.iter().map(Setting::variable).collect();
-    let flags: BTreeSet<_> = SETTINGS.iter().map(Setting::flag).collect();
-    assert_eq!((variables.len(), flags.len()), (SETTINGS.len(), SETTINGS.len()));
-    assert!(variables.contains("TIDEGATE_LIMITS_CONNECTIONS_PER_IP"));
-    assert!(flags.contains("limits-connections-per-ip"));
-    for map in SETTINGS.iter().filter(|setting| setting.traits.shape == Shape::Map) {
-        let below = format!("{}_", map.variable());
-        assert!(!variables.iter().any(|variable| variable.starts_with(&below)), "{below}");
-    }
-}
-
-#[test]
-fn what_is_shown_can_be_read_back() {
-    let sources = Sources::environment(&[
-        ("TIDEGATE_KAFKA_OPTIONS_CLIENT_RACK", "a \"b\"\\\u{7f}\n"),
-        ("TIDEGATE_CORS_ORIGINS", "https://a.example,https://b.example:8443"),
-        ("TIDEGATE_PUBLIC_TRUSTED_PROXIES", "10.0.0.0/8,::1"),
-        ("TIDEGATE_STREAM_GZIP", "on"),
-        ("TIDEGATE_STREAM_MAX_AGE", "90m"),
-        ("TIDEGATE_LIMITS_CONNECTIONS_PER_USER", "7"),
-    ]);
-    let config = Config::load(&sources).unwrap().config;
-    let again = from_file("a.toml", &config.to_toml_masked()).unwrap().config;
-    assert_eq!(config.values(), again.values());
-    assert_eq!(again.kafka.options["client.rack"], "a \"b\"\\\u{7f}\n");
-    assert_eq!(again.stream.max_age, Some(Duration::from_secs(5400)));
-}
-
-#[test]
-fn the_table_has_a_row_for_every_setting() {
-    let table = markdown_table();
-    assert_eq!(table.lines().count(), SETTINGS.len() + 2);
-    assert!(table.contains("\n| `stream.heartbeat` | `15s` | Silence after which"), "{table}");
-    assert!(table.contains("\n| `pod.name` | the host's name | "), "{table}");
-    assert!(table.contains("\n| `kafka.options.<name>` | – | "), "{table}");
-    for line in table.lines() {
-        assert_eq!(line.matches(" | ").count(), 2, "{line}");
-    }
 }

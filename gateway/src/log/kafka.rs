@@ -32,6 +32,7 @@ use crate::event::{Audience, NewEvent};
 use client::LogLines;
 use consumer::Consumer;
 use options::Options;
+pub use options::check_option;
 use producer::Producer;
 
 /// The log on a Kafka cluster.

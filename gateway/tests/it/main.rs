@@ -3,6 +3,7 @@
 
 mod auth;
 mod batch;
+mod cli;
 mod kafka_log;
 mod log_contract;
 mod publish;

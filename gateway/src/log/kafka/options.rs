@@ -2,6 +2,8 @@
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaConfRes;
 
 use crate::config::Config;
 
@@ -51,6 +53,27 @@ const REFUSED: [(&str, &str); 18] = [
     ("log_level", "set telemetry.log_level"),
 ];
 
+/// Checks an option that the operator passes through: that it breaks no promise, and that librdkafka
+/// knows it and takes its value.
+///
+/// # Errors
+/// Why it cannot be set. The value is not repeated: it may be a secret.
+pub fn check_option(name: &str, value: &str) -> Result<(), String> {
+    if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
+        return Err((*why).to_owned());
+    }
+    if name.contains('\0') || value.contains('\0') {
+        return Err("it holds a NUL".to_owned());
+    }
+    let set = ClientConfig::new().set(name, value).create_native_config();
+    set.map(drop).map_err(|error| match error {
+        KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..) => {
+            "librdkafka has no option of this name".to_owned()
+        }
+        _ => "librdkafka does not take this value".to_owned(),
+    })
+}
+
 /// How the group shares out partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum GroupProtocol {
@@ -76,10 +99,9 @@ impl Options {
     /// # Errors
     /// A passed-through option that would break the contract, by its name.
     pub(super) fn new(config: &Config, group: &str) -> anyhow::Result<Self> {
-        for name in config.kafka.options.keys() {
-            if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| refused == name) {
-                anyhow::bail!("kafka.options.{name} cannot be set: {why}");
-            }
+        for (name, value) in &config.kafka.options {
+            check_option(name, value)
+                .map_err(|why| anyhow::anyhow!("kafka.options.{name} cannot be set: {why}"))?;
         }
         let mut base = ClientConfig::new();
         base.set("bootstrap.servers", &config.kafka.brokers)
