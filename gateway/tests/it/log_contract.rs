@@ -159,6 +159,48 @@ over_every_log! {
         assert_eq!(got, (0..30).map(|n| json!(n)).collect::<Vec<_>>());
     }
 
+    a_key_is_delivered_once_on_every_pod(backend, deployment) {
+        let pods = backend.pods_of(deployment).await;
+        let path = "/v1/subscribe/events/a/types/*";
+        let mut streams = Vec::new();
+        for pod in &pods {
+            streams.push(Stream::connect(pod.public(), path, &[]).await.0);
+        }
+        let last = &pods[pods.len() - 1];
+        let keyed = async |pod: &Gateway, path: &str, key: &str, data: &str| {
+            let headers = [("content-type", "application/json"), ("idempotency-key", key)];
+            let body = json!({ "data": data }).to_string();
+            let answer = http::post(pod.public(), path, &headers, body.as_bytes()).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            answer.json()
+        };
+        let room = "/v1/sse/events/a/types/t";
+        let first = keyed(&pods[0], room, "k", "first").await;
+        assert_eq!(first.get("duplicate"), None);
+        for (pod, data) in [(&pods[0], "first"), (last, "first"), (last, "another body")] {
+            let again = keyed(pod, room, "k", data).await;
+            assert_eq!(again["duplicate"], true);
+            for member in ["message_id", "published_at"] {
+                assert_eq!(again[member], first[member], "{member}");
+            }
+            let cursor = again["cursor"].as_str().expect("a cursor");
+            let path = format!("{path}?last_event_id={cursor}");
+            drop(Stream::connect(last.public(), &path, &[]).await);
+        }
+        // The same key in another room is another event, and so is a broadcast's.
+        keyed(last, "/v1/sse/events/a/types/s", "k", "other room").await;
+        let broadcast = "/v1/sse/broadcast/types/t";
+        let said = keyed(last, broadcast, "k", "to all").await;
+        assert_ne!(said["message_id"], first["message_id"]);
+        assert_eq!(keyed(&pods[0], broadcast, "k", "to all").await["duplicate"], true);
+        keyed(last, room, "k2", "last").await;
+        for stream in &mut streams {
+            let mut got = stream.take(4).await;
+            got.sort_by_key(Value::to_string);
+            assert_eq!(got, [json!("first"), json!("last"), json!("other room"), json!("to all")]);
+        }
+    }
+
     a_receipt_says_where_its_event_is(backend, deployment) {
         let pods = backend.pods_of(deployment).await;
         let first = publish(&pods[0], "a", "t", json!(1)).await;
@@ -194,6 +236,24 @@ async fn a_pod_that_starts_again_serves_what_was_published_while_it_was_away() {
     let again = kafka.gateway("restart").await;
     let (mut stream, _) = Stream::connect(again.public(), path, &[("last-event-id", &id)]).await;
     assert_eq!(stream.take(19).await, (1..20).map(|n| json!(n)).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_pod_that_starts_knows_the_keys_that_were_used_before_its_window() {
+    let kafka = Backend::kafka("group").await;
+    let key = [("content-type", "application/json"), ("idempotency-key", "k")];
+    let path = "/v1/sse/events/a/types/t";
+    let first = kafka.gateway("keys").await;
+    let receipt = http::post(first.public(), path, &key, br#"{"data":1}"#).await.json();
+    drop(first);
+    // Its window is over at once: what it reads back is there for its keys only.
+    let mut flags = kafka.flags("keys");
+    flags.push("--log-window-age=1ms".to_owned());
+    let second = Gateway::ready(&flags.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let again = http::post(second.public(), path, &key, br#"{"data":1}"#).await.json();
+    assert_eq!(again["duplicate"], true, "{again}");
+    assert_eq!(again["message_id"], receipt["message_id"]);
+    assert_eq!(again["published_at"], receipt["published_at"]);
 }
 
 #[tokio::test]
