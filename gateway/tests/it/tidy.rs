@@ -126,3 +126,14 @@ fn the_architecture_page_names_files_that_exist() {
     }
     assert!(named > 20, "the page says where things are");
 }
+
+#[test]
+fn the_readmes_table_is_the_settings() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = fs::read_to_string(readme).expect("README.md");
+    let table = tidegate::config::markdown_table();
+    assert!(
+        readme.contains(table.trim()),
+        "put the output of `tidegate check-config --markdown` into README.md"
+    );
+}
