@@ -29,12 +29,7 @@ pub struct Consumer {
 impl Consumer {
     /// A consumer that routes to `hub` and reports to `health`.
     #[must_use]
-    pub fn new(
-        hub: Arc<Hub>,
-        health: Arc<Health>,
-        dedupe: Arc<Dedupe>,
-        log: &'static str,
-    ) -> Self {
+    pub fn new(hub: Arc<Hub>, health: Arc<Health>, dedupe: Arc<Dedupe>, log: &'static str) -> Self {
         Self { hub, health, dedupe, log, sources: Vec::new() }
     }
 

@@ -16,7 +16,7 @@ use crate::health::{Health, Latch};
 use crate::http::admin::{self, Admin, ConnectionsReport, RoomReport};
 use crate::http::listener::{self, Rules};
 use crate::http::{self, App, Places};
-use crate::hub::{Bounds, Hub};
+use crate::hub::{Bounds, Hub, Spelling};
 use crate::log::Log;
 use crate::shutdown::{Phase, Shutdown};
 use crate::telemetry::{self, metrics};
@@ -46,8 +46,12 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
     let (public_addr, admin_addr) = (public.local_addr()?, admin_listener.local_addr()?);
 
     let dedupe = Dedupe::new(config.dedupe.window);
-    let consumer =
-        Consumer::new(Arc::clone(&hub), Arc::clone(&health), Arc::clone(&dedupe), log_name(&config));
+    let consumer = Consumer::new(
+        Arc::clone(&hub),
+        Arc::clone(&health),
+        Arc::clone(&dedupe),
+        log_name(&config),
+    );
     let log = Arc::new(Log::open(&config, consumer)?);
     let app = Arc::new(App {
         hub: Arc::clone(&hub),
@@ -190,7 +194,10 @@ fn bounds(config: &Config) -> Bounds {
         window_bytes: config.log.window_bytes,
         window_age: config.log.window_age,
         queue_bytes: config.stream.queue_bytes,
-        json_depth: config.limits.json_depth,
+        spelling: Spelling {
+            json_depth: config.limits.json_depth,
+            lz4_min_bytes: config.stream.lz4_min_bytes,
+        },
         replay_bytes: config.limits.replay_bytes,
         replay_events: config.limits.replay_events,
     }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-pub use item::{Budget, Item};
+pub use item::{Budget, Item, Spelling};
 pub use resume::{Gap, Start};
 pub use room::Lagged;
 pub use subscription::{Delivery, Subscription};
@@ -46,8 +46,8 @@ pub struct Bounds {
     pub window_age: Duration,
     /// How far a reader may lag, in bytes.
     pub queue_bytes: usize,
-    /// How deep a value's JSON may nest.
-    pub json_depth: usize,
+    /// How events are spelled.
+    pub spelling: Spelling,
     /// The most bytes that one resume may replay from the window.
     pub replay_bytes: usize,
     /// The most events that one resume may replay from the window.
@@ -257,7 +257,7 @@ impl Hub {
         source: Arc<str>,
     ) -> Arc<Item> {
         let budget = Arc::clone(&self.budget);
-        Arc::new(Item::new(seq, record, head, after, source, self.bounds.json_depth, budget))
+        Arc::new(Item::new(seq, record, head, after, source, self.bounds.spelling, budget))
     }
 
     fn evict(&self, state: &mut State, now: Instant) {

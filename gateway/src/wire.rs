@@ -1,6 +1,8 @@
 //! The stream's syntax: events, the gateway's own blocks, and their HTTP/1.1 chunk framing. Nothing
 //! else knows how a server-sent event is spelled (WHATWG HTML, 9.2).
 
+pub mod coding;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -15,16 +17,18 @@ use crate::event::{Event, Pattern};
 pub struct Variant {
     /// `name=message`: without the `event:` line, so that `onmessage` gets it.
     pub unnamed: bool,
+    /// `compress=lz4`: a large payload as the base64 of an LZ4 frame.
+    pub lz4: bool,
 }
 
 impl Variant {
     /// How many there are.
-    pub const COUNT: usize = 2;
+    pub const COUNT: usize = 4;
 
     /// Its number, below [`Variant::COUNT`].
     #[must_use]
     pub fn index(self) -> usize {
-        usize::from(self.unnamed)
+        usize::from(self.unnamed) | usize::from(self.lz4) << 1
     }
 }
 
@@ -80,17 +84,31 @@ pub fn id_line(cursor: &Cursor) -> Bytes {
     line.into()
 }
 
+/// A payload as the envelope carries it.
+#[derive(Debug, Clone, Copy)]
+pub enum Payload<'a> {
+    /// The event's own JSON.
+    Json,
+    /// Text in a coding that the envelope names.
+    Coded {
+        /// The name.
+        encoding: &'static str,
+        /// The text.
+        text: &'a str,
+    },
+}
+
 /// Encodes `event` with `id_line`, which may be empty where no reader shares it.
 #[must_use]
-pub fn frame(event: &Event, id_line: &[u8], variant: Variant) -> Frame {
+pub fn frame(event: &Event, id_line: &[u8], unnamed: bool, payload: Payload<'_>) -> Frame {
     let mut body = BytesMut::with_capacity(event.data.len() + 384);
-    if !variant.unnamed {
+    if !unnamed {
         body.put_slice(b"event: ");
         body.put_slice(event.audience.kind().as_str().as_bytes());
         body.put_u8(b'\n');
     }
     body.put_slice(b"data: ");
-    let body = put_envelope(body, event);
+    let body = put_envelope(body, event, payload);
     chunk_around(id_line, &body)
 }
 
@@ -124,7 +142,9 @@ struct Envelope<'a> {
     event_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<Users<'a>>,
-    data: Spelled<'a>,
+    data: Data<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding: Option<&'static str>,
     #[serde(skip_serializing_if = "Headers::is_empty")]
     headers: Headers<'a>,
     #[serde(rename = "final", skip_serializing_if = "std::ops::Not::not")]
@@ -140,13 +160,12 @@ struct Users<'a> {
     to_user: Option<&'a str>,
 }
 
-/// JSON text that goes out as it is spelled.
-struct Spelled<'a>(&'a serde_json::value::RawValue);
-
-impl Serialize for Spelled<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Data<'a> {
+    /// JSON text that goes out as it is spelled.
+    Spelled(&'a serde_json::value::RawValue),
+    Coded(&'a str),
 }
 
 struct Headers<'a>(&'a [(Box<str>, Box<str>)]);
@@ -166,18 +185,23 @@ impl Serialize for Headers<'_> {
 /// The envelope of `event` as JSON text on one line.
 #[must_use]
 pub fn envelope(event: &Event) -> Bytes {
-    put_envelope(BytesMut::with_capacity(event.data.len() + 384), event).freeze()
+    put_envelope(BytesMut::with_capacity(event.data.len() + 384), event, Payload::Json).freeze()
 }
 
-fn put_envelope(out: BytesMut, event: &Event) -> BytesMut {
+fn put_envelope(out: BytesMut, event: &Event, payload: Payload<'_>) -> BytesMut {
     let user = (event.from_user.is_some() || event.to_user.is_some()).then(|| Users {
         from_user: event.from_user.as_ref().map(|u| u.as_str()),
         to_user: event.to_user.as_ref().map(|u| u.as_str()),
     });
-    let Ok(data) = serde_json::from_slice(&event.data) else {
-        // `Event::data` is valid JSON by construction; a null is the least wrong thing to say.
-        debug_assert!(false, "an event's data is JSON");
-        return out;
+    let (data, encoding) = match payload {
+        Payload::Coded { encoding, text } => (Data::Coded(text), Some(encoding)),
+        Payload::Json => match serde_json::from_slice(&event.data) {
+            Ok(data) => (Data::Spelled(data), None),
+            Err(_) => {
+                debug_assert!(false, "an event's data is JSON by construction");
+                return out;
+            }
+        },
     };
     let envelope = Envelope {
         message_id: event.message_id.to_string(),
@@ -185,7 +209,8 @@ fn put_envelope(out: BytesMut, event: &Event) -> BytesMut {
         event_type: event.audience.kind().as_str(),
         event_name: event.event_name.as_deref(),
         user,
-        data: Spelled(data),
+        data,
+        encoding,
         headers: Headers(&event.headers),
         is_final: event.is_final,
         published_at: event.published_at,
@@ -375,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_frame_is_one_chunk_around_one_block() {
-        let frame = frame(&event(r#"{"n":1.50}"#), b"id: X\n", Variant::default());
+        let frame = frame(&event(r#"{"n":1.50}"#), b"id: X\n", false, Payload::Json);
         let block = concat!(
             "id: X\nevent: updated\ndata: ",
             r#"{"message_id":"01980000-0000-7000-8000-000000000001","event_id":"cart\"7","#,
@@ -390,7 +415,7 @@ mod tests {
 
     #[test]
     fn an_unnamed_frame_has_no_event_line() {
-        let frame = frame(&event("1"), b"", Variant { unnamed: true });
+        let frame = frame(&event("1"), b"", true, Payload::Json);
         assert!(frame.block().starts_with(b"data: {"));
     }
 

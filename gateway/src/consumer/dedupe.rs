@@ -123,7 +123,13 @@ impl Dedupe {
 }
 
 impl ShardKeys {
-    fn judge(&mut self, record: &Record, id: MessageId, message_id: MessageId, window: i64) -> Fate {
+    fn judge(
+        &mut self,
+        record: &Record,
+        id: MessageId,
+        message_id: MessageId,
+        window: i64,
+    ) -> Fate {
         let now = record.timestamp;
         self.forget(now.saturating_sub(window));
         self.order.push_back((now, id));

@@ -56,6 +56,7 @@ struct Asked {
 
 fn asked(query: &Query<'_>, headers: &HeaderMap) -> Result<Asked, Problem> {
     let unnamed = query.choice("name", &[("message", true)])?.unwrap_or(false);
+    let lz4 = query.choice("compress", &[("lz4", true)])?.unwrap_or(false);
     let heartbeat = [("event", HeartbeatForm::Event), ("comment", HeartbeatForm::Comment)];
     let heartbeat_form = query.choice("heartbeat", &heartbeat)?.unwrap_or(HeartbeatForm::Event);
     let cursor = headers
@@ -69,7 +70,7 @@ fn asked(query: &Query<'_>, headers: &HeaderMap) -> Result<Asked, Problem> {
         Some(Ok(cursor)) => Start::Resume(cursor),
         Some(Err(_)) => Start::Unusable,
     };
-    Ok(Asked { variant: Variant { unnamed }, heartbeat_form, start })
+    Ok(Asked { variant: Variant { unnamed, lz4 }, heartbeat_form, start })
 }
 
 fn open(

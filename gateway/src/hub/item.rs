@@ -10,7 +10,7 @@ use crate::cursor::{Cursor, Offset, Position, Shard};
 use crate::event::Event;
 use crate::log::decode::{self, Head, Malformed};
 use crate::log::record::Record;
-use crate::wire::{self, Frame, Variant};
+use crate::wire::{self, Frame, Payload, Variant, coding};
 
 /// What the window, its frames and its codings take up together, in bytes: one number a pod.
 #[derive(Debug, Default)]
@@ -34,6 +34,15 @@ impl Budget {
     }
 }
 
+/// What decides how an event is spelled.
+#[derive(Debug, Clone, Copy)]
+pub struct Spelling {
+    /// How deep a value's JSON may nest.
+    pub json_depth: usize,
+    /// The least payload that `compress=lz4` compresses, in bytes.
+    pub lz4_min_bytes: usize,
+}
+
 /// What the rooms' `id:` is after an event.
 #[derive(Debug)]
 pub(super) enum After {
@@ -55,7 +64,9 @@ pub struct Item {
     pub(super) after: After,
     record: Record,
     source: Arc<str>,
-    json_depth: usize,
+    spelling: Spelling,
+    /// The payload in lz4, made at the first ask.
+    lz4: OnceLock<Box<str>>,
     frames: [OnceLock<Option<Frame>>; Variant::COUNT],
     budget: Arc<Budget>,
     taken: AtomicUsize,
@@ -68,7 +79,7 @@ impl Item {
         head: Head,
         after: After,
         source: Arc<str>,
-        json_depth: usize,
+        spelling: Spelling,
         budget: Arc<Budget>,
     ) -> Self {
         let own = size_of::<Self>();
@@ -79,7 +90,8 @@ impl Item {
             after,
             record,
             source,
-            json_depth,
+            spelling,
+            lz4: OnceLock::new(),
             frames: Default::default(),
             budget,
             taken: AtomicUsize::new(own),
@@ -121,7 +133,7 @@ impl Item {
     /// # Errors
     /// [`Malformed`] if its headers or its value are not an event's.
     pub fn event(&self) -> Result<Event, Malformed> {
-        let place = decode::Place { source: &self.source, json_depth: self.json_depth };
+        let place = decode::Place { source: &self.source, json_depth: self.spelling.json_depth };
         decode::event(&self.record, &self.head, &place)
     }
 
@@ -129,7 +141,20 @@ impl Item {
     /// to be no JSON: it is said once in the log and written to nobody.
     #[must_use]
     pub fn frame(&self, variant: Variant) -> Option<&Frame> {
-        self.frames[variant.index()].get_or_init(|| self.encode(variant)).as_ref()
+        let slot = &self.frames[variant.index()];
+        if variant.lz4 && slot.get().is_none() && self.is_small() {
+            // Not worth a coding: such readers share the plain frame.
+            return self.frame(Variant { lz4: false, ..variant });
+        }
+        slot.get_or_init(|| self.encode(variant)).as_ref()
+    }
+
+    /// Whether the payload does not reach what is worth compressing. A value that has whitespace to
+    /// lose is looked at without it.
+    fn is_small(&self) -> bool {
+        let value = self.record.value().map_or(0, |value| value.len());
+        value < self.spelling.lz4_min_bytes
+            || self.event().is_ok_and(|e| e.data.len() < self.spelling.lz4_min_bytes)
     }
 
     fn encode(&self, variant: Variant) -> Option<Frame> {
@@ -144,10 +169,25 @@ impl Item {
             After::Room(cursor) => wire::id_line(cursor),
             After::Broadcast(_) | After::Unknown => Bytes::new(),
         };
-        let frame = wire::frame(&event, &id_line, variant);
-        self.taken.fetch_add(frame.bytes(), Ordering::Relaxed);
-        self.budget.take(frame.bytes());
+        let payload = if variant.lz4 {
+            let text = self.lz4.get_or_init(|| {
+                let text = coding::lz4_base64(&event.data).into_boxed_str();
+                self.grow(text.len());
+                text
+            });
+            Payload::Coded { encoding: coding::LZ4, text }
+        } else {
+            Payload::Json
+        };
+        let frame = wire::frame(&event, &id_line, variant.unnamed, payload);
+        self.grow(frame.bytes());
         Some(frame)
+    }
+
+    /// Counts what was made of the event in the pod's budget.
+    fn grow(&self, bytes: usize) {
+        self.taken.fetch_add(bytes, Ordering::Relaxed);
+        self.budget.take(bytes);
     }
 }
 

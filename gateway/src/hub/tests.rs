@@ -22,7 +22,7 @@ fn bounds() -> Bounds {
         window_bytes: 64 << 20,
         window_age: Duration::from_secs(600),
         queue_bytes: 1 << 20,
-        json_depth: 16,
+        spelling: Spelling { json_depth: 16, lz4_min_bytes: 1024 },
         replay_bytes: 16 << 20,
         replay_events: 10_000,
     }

@@ -90,9 +90,8 @@ impl<S: Sink> Reader<S> {
         let places = resolve(&self.lookup, &names, &moves)?;
         for (&(part, reach, to), &place) in moves.iter().zip(&places) {
             // From the log's very start there is nothing before that would have to be known.
-            let keys_only = (to == Move::Since(keys_start) && place > reach.low).then(|| {
-                KeysOnly { before_ms: window_start, below: offset(reach.high) }
-            });
+            let keys_only = (to == Move::Since(keys_start) && place > reach.low)
+                .then(|| KeysOnly { before_ms: window_start, below: offset(reach.high) });
             self.begin(part, reach, place, keys_only);
         }
         Ok(moves.into_iter().map(|(part, ..)| part).collect())
