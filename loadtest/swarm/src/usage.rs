@@ -5,8 +5,8 @@ use std::{fs, io};
 /// CPU time since a process started, in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Cpu {
-    /// In the program itself. The kernel splits user from system time by sampling at its tick, so
-    /// this is good to a few per cent over seconds and to nothing over milliseconds.
+    /// In the program itself. The sum is exact, but the kernel splits it by sampling at its tick: the
+    /// split is good to a few per cent over seconds of CPU time, and to nothing over milliseconds.
     pub user: f64,
     /// In the kernel on its behalf, which on loopback includes much of the receiver's side.
     pub system: f64,
@@ -22,7 +22,10 @@ impl Cpu {
     /// What was used since an earlier reading.
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
-        Self { user: self.user - earlier.user, system: self.system - earlier.system }
+        let total = (self.total() - earlier.total()).max(0.0);
+        // The split of each reading is an estimate of its own.
+        let user = (self.user - earlier.user).clamp(0.0, total);
+        Self { user, system: total - user }
     }
 }
 
@@ -66,10 +69,17 @@ impl Server {
         let ticks = rustix::param::clock_ticks_per_second() as f64;
         let mut sum = Cpu::default();
         for pid in &self.0 {
+            // Before the other reading, so that it does not seem that threads have ended.
+            let threads = threads_seconds(*pid);
             let (user, system) =
                 parse_stat(&read(*pid, "stat")?).ok_or(io::ErrorKind::InvalidData)?;
-            sum.user += user as f64 / ticks;
-            sum.system += system as f64 / ticks;
+            let counted = (user + system) as f64 / ticks;
+            // Threads are accounted in nanoseconds, the process in ticks of 10 ms; but only the
+            // process remembers threads that have ended.
+            let total = counted.max(threads);
+            let user = if counted > 0.0 { total * (user as f64 / ticks) / counted } else { 0.0 };
+            sum.user += user;
+            sum.system += total - user;
         }
         Ok((!self.0.is_empty()).then_some(sum))
     }
@@ -96,6 +106,17 @@ fn read(pid: u32, file: &str) -> io::Result<String> {
         .map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
 }
 
+/// CPU time of the threads that there are, in seconds; 0 on a kernel that does not say.
+fn threads_seconds(pid: u32) -> f64 {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0.0 };
+    threads
+        .flatten()
+        .filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok())
+        .filter_map(|text| text.split_ascii_whitespace().next()?.parse::<u64>().ok())
+        .map(|nanos| nanos as f64 / 1e9)
+        .sum()
+}
+
 /// User and system time in clock ticks. The program's name, in parentheses, may contain anything.
 fn parse_stat(stat: &str) -> Option<(u64, u64)> {
     let (_, fields) = stat.rsplit_once(')')?;
@@ -118,6 +139,13 @@ mod tests {
         let stat = "42 (a) b (c) S 1 42 42 0 -1 4194304 100 0 0 0 123 45 0 0 20 0 1 0 100 0 0";
         assert_eq!(parse_stat(stat), Some((123, 45)));
         assert_eq!(parse_stat("42 (a) S 1"), None);
+    }
+
+    #[test]
+    fn a_difference_is_never_negative_nor_more_than_its_sum() {
+        let earlier = Cpu { user: 1.0, system: 1.0 };
+        assert_eq!(Cpu { user: 1.6, system: 0.9 }.since(earlier), Cpu { user: 0.5, system: 0.0 });
+        assert_eq!(Cpu { user: 0.5, system: 1.0 }.since(earlier), Cpu::default());
     }
 
     #[test]
