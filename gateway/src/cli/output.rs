@@ -4,6 +4,9 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::ops::ControlFlow;
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
 /// Writes a line of results. `Break`: whoever read them has gone, as `head` does, and wants no more.
 ///
 /// # Errors
@@ -13,6 +16,24 @@ pub fn line(out: &mut impl Write, text: impl fmt::Display) -> io::Result<Control
         Ok(()) => Ok(ControlFlow::Continue(())),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
         Err(error) => Err(error),
+    }
+}
+
+/// Waits until nobody is left who reads standard output, which `head` does once it has its lines.
+/// Writing would tell as well, but on a quiet stream that is a long time off. Never ends for a file.
+pub async fn reader_gone() {
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe for the sake of descriptors that change; this one is open \
+                  as long as the process"
+    )]
+    let watch = AsyncFd::with_interest(io::stdout(), Interest::ERROR);
+    // A file cannot be watched, and always takes what is written.
+    let Ok(watch) = watch else {
+        return std::future::pending().await;
+    };
+    if watch.ready(Interest::ERROR).await.is_err() {
+        std::future::pending().await
     }
 }
 

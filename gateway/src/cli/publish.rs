@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{ArgMatches, Args, Command, FromArgMatches as _};
-use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
@@ -14,7 +13,8 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader
 use super::output::{Shown, line, note};
 use super::target::Target;
 use crate::client::http_client;
-use crate::client::publish::{Body, Publication, Publisher, Receipt, Users};
+use crate::client::publish::{Body, Publication, PublishError, Publisher, Receipt, Users};
+use crate::config::parse_duration;
 use crate::event::{Audience, EventId, EventType, IdempotencyKey, Room};
 
 /// The longest line that is read, in bytes: as much as a gateway could be told to take, and not
@@ -69,7 +69,7 @@ struct PublishArgs {
     #[arg(long)]
     broadcast: bool,
     /// How long one event may be tried for
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     retry_for: Duration,
     #[command(flatten)]
     target: Target,
@@ -113,11 +113,6 @@ fn header(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("a header is written NAME=VALUE".to_owned()),
     }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    Duration::try_from(parsed).map_err(|_| "a time cannot be negative".to_owned())
 }
 
 /// Everything but the payload.
@@ -167,7 +162,7 @@ impl Job {
     ) -> anyhow::Result<bool> {
         let mut publication = self.template.clone();
         publication.body.data = raw(data)?;
-        match self.publisher.publish(&publication, self.patience).await {
+        match self.publish(&publication, "", err).await {
             Ok(receipt) => {
                 // Published is published, whoever reads of it.
                 let _ = line(out, serde_json::to_string(&receipt)?)?;
@@ -203,7 +198,7 @@ impl Job {
             if bytes.trim_ascii().is_empty() {
                 continue;
             }
-            match self.publish_line(number, &bytes).await {
+            match self.publish_line(number, &bytes, err).await {
                 Ok(receipt) => {
                     let receipt = LineReceipt { line: number, receipt: &receipt };
                     if line(out, serde_json::to_string(&receipt)?)?.is_break() {
@@ -220,7 +215,12 @@ impl Job {
         Ok(all_well)
     }
 
-    async fn publish_line(&self, number: u64, bytes: &[u8]) -> anyhow::Result<Receipt> {
+    async fn publish_line(
+        &self,
+        number: u64,
+        bytes: &[u8],
+        err: &mut impl Write,
+    ) -> anyhow::Result<Receipt> {
         let mut publication = self.template.clone();
         let text = std::str::from_utf8(bytes).context("the data is no UTF-8")?;
         publication.body.data = raw(text)?;
@@ -229,7 +229,21 @@ impl Job {
             let key = IdempotencyKey::new(&format!("{key}-{number}"))?;
             publication.idempotency_key = Some(key);
         }
-        Ok(self.publisher.publish(&publication, self.patience).await?)
+        Ok(self.publish(&publication, &format!("line {number}: "), err).await?)
+    }
+
+    /// Publishes and says why it takes long, about `place`.
+    async fn publish(
+        &self,
+        publication: &Publication,
+        place: &str,
+        err: &mut impl Write,
+    ) -> Result<Receipt, PublishError> {
+        let on_retry = |error: &PublishError, delay: Duration| {
+            let (error, seconds) = (error.to_string(), delay.as_secs_f64());
+            note(err, format_args!("{place}{}; trying again in {seconds:.1} s", Shown(&error)));
+        };
+        self.publisher.publish(publication, self.patience, on_retry).await
     }
 }
 

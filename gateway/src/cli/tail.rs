@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use clap::{ArgMatches, Args, Command, FromArgMatches as _};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::output;
 use super::target::Target;
 use crate::client::http_client;
 use crate::client::stream::{EventSource, Subscription, Update};
@@ -100,6 +101,7 @@ pub async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         biased;
         _ = interrupt.recv() => Ok(ExitCode::from(130)),
         _ = terminate.recv() => Ok(ExitCode::from(143)),
+        () = output::reader_gone() => Ok(ExitCode::SUCCESS),
         end = follow(source, &mut printer, args.count) => Ok(match end? {
             End::Counted | End::ReaderGone => ExitCode::SUCCESS,
             End::Complete { wanted: 0 } => ExitCode::SUCCESS,

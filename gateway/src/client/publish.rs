@@ -177,7 +177,7 @@ pub struct Publisher {
 
 impl Publisher {
     /// Tries until there is a receipt, a failure that must not be repeated, or no attempt left that
-    /// would begin within `patience`.
+    /// would begin within `patience`. Before each wait `on_retry` is told why and how long.
     ///
     /// # Errors
     /// [`PublishError`] of the last attempt; but when any attempt's outcome is unknown, no later
@@ -186,6 +186,7 @@ impl Publisher {
         &self,
         publication: &Publication,
         patience: Duration,
+        mut on_retry: impl FnMut(&PublishError, Duration),
     ) -> Result<Receipt, PublishError> {
         let keyed = publication.idempotency_key.is_some();
         let begun = Instant::now();
@@ -201,6 +202,7 @@ impl Publisher {
             let delay =
                 backoff::delay(FIRST_DELAY, failures, error.retry_after(), &mut rand::rng());
             if error.can_be_retried(keyed) && begun.elapsed() + delay <= patience {
+                on_retry(&error, delay);
                 sleep(delay).await;
                 continue;
             }

@@ -40,7 +40,8 @@ async fn a_receipt_is_handed_back_and_the_request_says_everything() {
     publication.body.user.to_user = Some("u".into());
     publication.body.headers = vec![("X-B".into(), "1".into()), ("X-A".into(), "2".into())];
     publication.body.is_final = true;
-    let receipt = publisher.publish(&publication, Duration::ZERO).await.expect("a receipt");
+    let receipt =
+        publisher.publish(&publication, Duration::ZERO, |_, _| ()).await.expect("a receipt");
     assert_eq!(
         receipt,
         Receipt { message_id: "m".into(), cursor: "c".into(), published_at: 17, duplicate: false }
@@ -77,7 +78,8 @@ async fn what_is_certainly_not_in_the_log_is_sent_again() {
     for name in ["not-accepted", "overloaded", "draining"] {
         let answers = vec![Answer::problem("503 Service Unavailable", name), ok()];
         let script = Script::play(answers).await;
-        let receipt = publisher(script.base()).publish(&publication("1", None), PATIENCE).await;
+        let receipt =
+            publisher(script.base()).publish(&publication("1", None), PATIENCE, |_, _| ()).await;
         assert!(receipt.is_ok(), "{name}: {receipt:?}");
     }
 }
@@ -94,13 +96,15 @@ async fn an_unknown_outcome_is_sent_again_only_with_a_key() {
     };
     for answer in unknown() {
         let script = Script::play(vec![answer.clone(), ok()]).await;
-        let outcome = publisher(script.base()).publish(&publication("1", None), PATIENCE).await;
+        let outcome =
+            publisher(script.base()).publish(&publication("1", None), PATIENCE, |_, _| ()).await;
         assert!(matches!(outcome, Err(PublishError::OutcomeUnknown(_))), "{answer:?}: {outcome:?}");
     }
     for answer in unknown() {
         let mut script = Script::play(vec![answer.clone(), ok()]).await;
-        let outcome =
-            publisher(script.base()).publish(&publication("1", Some("k")), PATIENCE).await;
+        let outcome = publisher(script.base())
+            .publish(&publication("1", Some("k")), PATIENCE, |_, _| ())
+            .await;
         assert!(outcome.is_ok(), "{answer:?}: {outcome:?}");
         for _ in 0..2 {
             assert!(script.request().await.contains("idempotency-key: k"));
@@ -114,7 +118,8 @@ async fn once_unknown_stays_unknown() {
         Script::play(vec![Answer::problem("503 Service Unavailable", "outcome-unknown")]).await;
     // The second attempt finds nobody: that one is certainly not in the log, the first may be.
     let patience = Duration::from_secs(1);
-    let outcome = publisher(script.base()).publish(&publication("1", Some("k")), patience).await;
+    let outcome =
+        publisher(script.base()).publish(&publication("1", Some("k")), patience, |_, _| ()).await;
     assert!(matches!(outcome, Err(PublishError::OutcomeUnknown(_))), "{outcome:?}");
 }
 
@@ -123,7 +128,8 @@ async fn a_refused_event_is_sent_once_and_its_problem_told() {
     let mut script =
         Script::play(vec![Answer::problem("422 Unprocessable Entity", "invalid-event"), ok()])
             .await;
-    let outcome = publisher(script.base()).publish(&publication("1", Some("k")), PATIENCE).await;
+    let outcome =
+        publisher(script.base()).publish(&publication("1", Some("k")), PATIENCE, |_, _| ()).await;
     let error = outcome.expect_err("a refusal");
     assert_eq!(error.to_string(), "refused: 422 invalid-event: the invalid-event");
     script.request().await;
@@ -135,7 +141,7 @@ async fn a_gateway_that_is_not_there_has_not_accepted() {
     let addr = listener.local_addr().expect("an address");
     drop(listener);
     let base = address::parse_base(&format!("http://{addr}")).expect("an address");
-    let outcome = publisher(base).publish(&publication("1", None), Duration::ZERO).await;
+    let outcome = publisher(base).publish(&publication("1", None), Duration::ZERO, |_, _| ()).await;
     let error = outcome.expect_err("nobody is there");
     assert!(matches!(error, PublishError::NotAccepted(Cause::Transport(_))), "{error:?}");
     assert!(error.to_string().contains("refused"), "it says why: {error}");
