@@ -9,6 +9,7 @@ mod check_config;
 mod serve;
 mod settings;
 mod sign;
+mod signals;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

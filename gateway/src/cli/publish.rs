@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
 use super::output::{Shown, line, note};
+use super::signals::Signals;
 use super::target::Target;
 use crate::client::http_client;
 use crate::client::publish::{Body, Publication, PublishError, Publisher, Receipt, Users};
@@ -31,7 +32,8 @@ idempotency key.";
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 every event has its receipt (or the receipts' reader has left), 1 at least one has \
-none, 2 the arguments are wrong.";
+none, 2 the arguments are wrong, 130 after Ctrl-C, 143 after SIGTERM: the outcome of the event \
+that was being published is unknown.";
 
 #[derive(Debug, Args)]
 struct PublishArgs {
@@ -98,12 +100,20 @@ pub async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         Publisher { client: http_client(&base)?, base, identity: args.target.identity()? };
     let job = Job { publisher, patience: args.retry_for, template: template(&args)? };
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
-    let all_well = match args.data.as_deref() {
-        None | Some("-") => {
-            let input = BufReader::new(tokio::io::stdin());
-            job.publish_lines(input, &mut out, &mut err).await?
+    let publishing = async {
+        match args.data.as_deref() {
+            None | Some("-") => {
+                let input = BufReader::new(tokio::io::stdin());
+                job.publish_lines(input, &mut out, &mut err).await
+            }
+            Some(data) => job.publish_one(data, &mut out, &mut err).await,
         }
-        Some(data) => job.publish_one(data, &mut out, &mut err).await?,
+    };
+    let mut signals = Signals::listen()?;
+    let all_well = tokio::select! {
+        biased;
+        code = signals.exit_code() => return Ok(code),
+        all_well = publishing => all_well?,
     };
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -5,11 +5,10 @@ mod printer;
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::{ArgMatches, Args, Command, FromArgMatches as _};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::output;
+use super::signals::Signals;
 use super::target::Target;
 use crate::client::http_client;
 use crate::client::stream::{EventSource, Subscription, Update};
@@ -94,13 +93,10 @@ pub async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let mut printer =
         Printer { out: std::io::stdout(), err: std::io::stderr(), json: args.json, loudness };
 
-    // Named, or a container's first process would not hear them.
-    let mut interrupt = signal(SignalKind::interrupt()).context("no signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("no signals")?;
+    let mut signals = Signals::listen()?;
     tokio::select! {
         biased;
-        _ = interrupt.recv() => Ok(ExitCode::from(130)),
-        _ = terminate.recv() => Ok(ExitCode::from(143)),
+        code = signals.exit_code() => Ok(code),
         () = output::reader_gone() => Ok(ExitCode::SUCCESS),
         end = follow(source, &mut printer, args.count) => Ok(match end? {
             End::Counted | End::ReaderGone => ExitCode::SUCCESS,

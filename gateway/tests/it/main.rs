@@ -4,6 +4,7 @@
 mod auth;
 mod batch;
 mod cli;
+mod clients;
 mod kafka_log;
 mod log_contract;
 mod publish;
