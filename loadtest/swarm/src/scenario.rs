@@ -139,7 +139,7 @@ impl Load {
         let memory = self.server.memory().context("reading the server's memory")?;
 
         let published = publishers.as_ref().map(|outcome| outcome.published.clone());
-        let expected = published.as_deref().map_or(0, |rooms| self.expected(rooms));
+        let expected = publishers.as_ref().map_or(0, |o| self.due(o));
         let refused = publishers.as_ref().map_or(0, |o| self.expected(&o.refused_in));
         let outcome = readers.finish(published)?;
         let started = publishers.as_ref().map_or(started, |p| p.started);
@@ -162,6 +162,11 @@ impl Load {
         if self.readers.may_miss() { 0 } else { self.readers.expected(events) }
     }
 
+    /// What is due to the readers: nobody is owed what the server did not get or take.
+    fn due(&self, outcome: &publishers::Outcome) -> u64 {
+        self.expected(&outcome.published) - self.expected(&outcome.refused_in)
+    }
+
     fn read_cpu(&self) -> Result<(Option<Cpu>, Cpu)> {
         let server = self.server.cpu().context("reading the server's CPU time")?;
         Ok((server, Server::own().cpu()?.unwrap_or_default()))
@@ -177,7 +182,7 @@ impl Load {
         let most = plan.duration + plan.patience + Duration::from_secs(1);
         wait_until(most, || publishers.is_finished());
         let outcome = publishers.finish()?;
-        let expected = self.expected(&outcome.published);
+        let expected = self.due(&outcome);
         let mut last = (readers.received(), clock::now());
         let quiet = clock::nanos(self.quiet);
         // A server that is a whole run behind is not waited for without end.
