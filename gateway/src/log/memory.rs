@@ -1,61 +1,51 @@
-//! The embedded log: in this process and gone with it, otherwise as Kafka's: shards, offsets,
-//! retention by bytes and age, and a reader of its own that hands records on in order.
+//! The embedded log: in this process and gone with it, otherwise as Kafka's. There are shards and
+//! offsets, `memory.max_bytes` and `memory.max_age` let go of the oldest, and a task of its own
+//! hands records on in order.
+//!
+//! Nothing is queued for the reader: it reads from the log itself, so publishers never wait for
+//! it and nothing grows when it is slow. If the log lets go of records that it has not read, it
+//! goes on at the log's start, with another [`Sink::start`] for every shard it missed records of.
+//!
+//! What is counted against `memory.max_bytes` are the records. The buffers that hold them are
+//! shared and can come to twice as much, where records are little larger than half a buffer.
 
-use std::collections::VecDeque;
+mod clock;
+mod store;
+
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
-use super::record::{Parts, Record, RecordWriter, fields_of};
-use super::{PublishError, Receipt, Role, Sink, Source};
+pub use store::ReadResult;
+
+use self::clock::Clock;
+use self::store::{Reader, Store};
+use super::record::{Record, fields_of};
+use super::{PublishError, Receipt, Role, Sink};
 use crate::config::Memory;
 use crate::cursor::{Offset, Position, Shard, Tag};
 use crate::event::{Audience, NewEvent};
 
-/// The name of the rooms' source.
-const EVENTS: &str = "tidegate.events";
-/// The name of the broadcasts' source.
-const BROADCAST: &str = "tidegate.broadcast";
-/// How many records are handed on at once.
-const BATCH: usize = 1024;
-
-#[derive(Debug, Default)]
-struct ShardLog {
-    records: VecDeque<Record>,
-    /// The offset of the oldest record.
-    start: u64,
-}
-
-impl ShardLog {
-    fn end(&self) -> u64 {
-        self.start + self.records.len() as u64
-    }
-}
-
 #[derive(Debug)]
-struct Store {
-    shards: Vec<(Shard, ShardLog)>,
-    writer: RecordWriter,
-    bytes: usize,
-    /// The last timestamp: the clock never steps back.
-    clock: i64,
+struct Shared {
+    state: Mutex<State>,
+    /// Wakes the reader. Keeps one permit, so an event between two looks is not overlooked.
+    appended: Notify,
+}
+
+/// One lock for all of it: an offset, its timestamp and its place among the others are given out
+/// together, or they would disagree.
+#[derive(Debug)]
+struct State {
+    store: Store,
+    clock: Clock,
     closed: bool,
 }
 
-#[derive(Debug)]
-struct Shared {
-    store: Mutex<Store>,
-    appended: Notify,
-    sources: [Source; 2],
-    tag: Tag,
-    most_bytes: usize,
-    most_age: Duration,
-}
-
-/// The embedded log.
+/// The embedded log. Closed when it is dropped.
 #[derive(Debug)]
 pub struct MemoryLog {
     shared: Arc<Shared>,
@@ -64,158 +54,164 @@ pub struct MemoryLog {
 
 impl MemoryLog {
     /// An empty log whose records are handed to `sink` by a task of its own.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn open(settings: &Memory, sink: impl Sink) -> Self {
-        let sources = [
-            Source::new(EVENTS, Role::Events, settings.shards),
-            Source::new(BROADCAST, Role::Broadcast, 1),
-        ];
-        let shards = sources.iter().flat_map(|source| {
-            (0..source.shards)
-                .map(|index| (Shard { source: source.id, index }, ShardLog::default()))
-        });
-        let shared = Arc::new(Shared {
-            store: Mutex::new(Store {
-                shards: shards.collect(),
-                writer: RecordWriter::default(),
-                bytes: 0,
-                clock: 0,
-                closed: false,
-            }),
-            appended: Notify::new(),
-            sources,
-            tag: Tag::of_epoch(rand::random()),
-            most_bytes: settings.max_bytes,
-            most_age: settings.max_age,
-        });
-        let reader = tokio::spawn(read(Arc::clone(&shared), sink));
-        Self { shared, reader }
+        let store = Store::new(settings, Tag::of_epoch(rand::random()));
+        let state = State { store, clock: Clock::new(), closed: false };
+        let shared = Arc::new(Shared { state: Mutex::new(state), appended: Notify::new() });
+        let mut look = tokio::time::interval(store::expire_every(settings));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let reading = Reading { shared: Arc::clone(&shared), sink, batch: Vec::new() };
+        Self { reader: tokio::spawn(reading.run(look)), shared }
     }
 
     /// Appends `event`.
     ///
     /// # Errors
-    /// [`PublishError::TooLarge`] if the log could hold nothing else beside it,
+    /// [`PublishError::TooLarge`] if it is larger than the whole log may be,
     /// [`PublishError::NotAccepted`] once the log is closed.
     pub fn publish(&self, event: &NewEvent) -> Result<Receipt, PublishError> {
-        let shared = &*self.shared;
-        if event.data.len() > shared.most_bytes / 2 {
-            let most = shared.most_bytes / 2;
-            return Err(PublishError::TooLarge(format!(
-                "it has {} bytes and half of memory.max_bytes is {most}",
-                event.data.len()
-            )));
-        }
-        let key = event.audience.record_key().as_bytes();
-        let shard = match &event.audience {
-            Audience::Room(_) => shared.sources[0].shard_of(key),
-            Audience::Broadcast(_) => shared.sources[1].shard_of(key),
+        let role = match &event.audience {
+            Audience::Room(_) => Role::Events,
+            Audience::Broadcast(_) => Role::Broadcast,
         };
         let fields = fields_of(event);
-        let mut store = shared.store.lock();
-        if store.closed {
-            return Err(PublishError::NotAccepted("the embedded log is closed".to_owned()));
-        }
-        let timestamp = store.clock.max(now_ms());
-        store.clock = timestamp;
-        let Store { shards, writer, bytes, .. } = &mut *store;
-        let Some((_, log)) = shards.iter_mut().find(|(s, _)| *s == shard) else {
-            return Err(PublishError::NotAccepted("the embedded log has no such shard".to_owned()));
-        };
-        let offset = Offset(log.end().into());
-        let parts = Parts {
-            shard,
-            offset,
-            timestamp,
-            tag: Some(shared.tag),
-            key: Some(key),
-            value: Some(&event.data),
-        };
         let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        let record = writer.write(parts, fields);
-        *bytes += record.bytes();
-        log.records.push_back(record);
-        store.trim(timestamp, shared);
-        drop(store);
-        shared.appended.notify_one();
-        Ok(Receipt { shard, offset, tag: shared.tag, timestamp })
+        let key = event.audience.record_key().as_bytes();
+        let receipt = {
+            let mut state = self.shared.state.lock();
+            if state.closed {
+                let why = "the embedded log is closed".to_owned();
+                return Err(PublishError::NotAccepted(why));
+            }
+            let now = state.clock.now();
+            state.store.append(role, key, fields, &event.data, now).map_err(|bytes| {
+                let why = format!("with {bytes} bytes it is larger than memory.max_bytes");
+                PublishError::TooLarge(why)
+            })?
+        };
+        self.shared.appended.notify_one();
+        Ok(receipt)
     }
 
-    /// Takes nothing more and hands nothing more on.
+    /// At most `max_records` records of `shard` from `from` on. They share the log's memory. `None`
+    /// if the log has no such shard.
+    #[must_use]
+    pub fn read(&self, shard: Shard, from: Offset, max_records: usize) -> Option<ReadResult> {
+        self.shared.state.lock().store.read(shard, from, max_records)
+    }
+
+    /// What the tag of every position of this log is, and of no other: 32 bits, never 0.
+    #[must_use]
+    pub fn tag(&self) -> Tag {
+        self.shared.state.lock().store.tag()
+    }
+
+    /// Takes nothing more, and hands nothing more on but a batch that is on its way. What was not
+    /// handed on is gone with the process, as all that the log holds is.
     pub fn close(&self) {
-        self.shared.store.lock().closed = true;
+        self.shared.state.lock().closed = true;
         self.reader.abort();
     }
 }
 
-impl Store {
-    /// Lets go of what is too much or too old: the oldest first.
-    fn trim(&mut self, now: i64, shared: &Shared) {
-        let age = i64::try_from(shared.most_age.as_millis()).unwrap_or(i64::MAX);
+impl Drop for MemoryLog {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The task that hands records on.
+struct Reading<S> {
+    shared: Arc<Shared>,
+    sink: S,
+    batch: Vec<Record>,
+}
+
+impl<S: Sink> Reading<S> {
+    async fn run(mut self, mut look: tokio::time::Interval) {
+        let mut reader = self.begin();
+        let mut told = Vec::new();
         loop {
-            let oldest = self
-                .shards
-                .iter_mut()
-                .filter_map(|(_, log)| Some((log.records.front()?.timestamp, log)))
-                .min_by_key(|(timestamp, _)| *timestamp);
-            let Some((timestamp, log)) = oldest else { return };
-            if self.bytes <= shared.most_bytes && timestamp >= now.saturating_sub(age) {
-                return;
-            }
-            if let Some(record) = log.records.pop_front() {
-                self.bytes -= record.bytes();
-                log.start += 1;
+            let took = self.hand_on(&mut reader);
+            tokio::select! {
+                biased;
+                _ = look.tick() => self.look_after(&reader, &mut told),
+                // Between two batches the streams of this thread get their turn.
+                () = tokio::task::yield_now(), if took => {}
+                () = self.shared.appended.notified(), if !took => {}
             }
         }
     }
-}
 
-/// Hands records on as they are appended. A reader that falls behind the log's start is begun
-/// anew there, as Kafka's would be.
-async fn read(shared: Arc<Shared>, mut sink: impl Sink) {
-    sink.sources(&shared.sources);
-    let shards: Vec<Shard> = shared.store.lock().shards.iter().map(|(shard, _)| *shard).collect();
-    for shard in &shards {
-        sink.start(*shard, Position { next: Offset(0), tag: shared.tag }, Offset(0), None);
-    }
-    sink.reachable(Ok(()));
-    sink.caught_up();
-    let mut next = vec![0u64; shards.len()];
-    let mut batch = Vec::new();
-    loop {
-        for (nth, shard) in shards.iter().enumerate() {
-            let restarted = {
-                let store = shared.store.lock();
-                let log = &store.shards[nth].1;
-                let restarted = (next[nth] < log.start).then_some(log.start);
-                next[nth] = next[nth].max(log.start);
-                let skip = usize::try_from(next[nth] - log.start).unwrap_or(usize::MAX);
-                batch.extend(log.records.iter().skip(skip).take(BATCH).cloned());
-                restarted
-            };
-            if let Some(start) = restarted {
-                let start = Offset(start.into());
-                sink.start(*shard, Position { next: start, tag: shared.tag }, start, None);
-            }
-            next[nth] += batch.len() as u64;
-            if !batch.is_empty() {
-                sink.records(&mut batch);
-                batch.clear();
-            }
-        }
-        let behind = {
-            let store = shared.store.lock();
-            store.shards.iter().zip(&next).any(|((_, log), next)| log.end() > *next)
+    /// Says what there is: an empty log, read to its end.
+    fn begin(&mut self) -> Reader {
+        let (sources, starts, tag, reader) = {
+            let store = &self.shared.state.lock().store;
+            let starts: Vec<_> = store.starts().collect();
+            (store.sources().clone(), starts, store.tag(), store.reader())
         };
-        if behind {
-            tokio::task::yield_now().await;
-        } else {
-            // A permit is kept if a record was appended since the look above.
-            shared.appended.notified().await;
+        self.sink.sources(&sources);
+        self.start(&starts, tag);
+        self.sink.reachable(Ok(()));
+        self.sink.caught_up();
+        reader
+    }
+
+    fn start(&mut self, shards: &[(Shard, u64)], tag: Tag) {
+        for &(shard, start) in shards {
+            let start = Offset(start.into());
+            self.sink.start(shard, Position { next: start, tag }, start, None);
+        }
+    }
+
+    /// Hands the next batch on; false if there is none.
+    fn hand_on(&mut self, reader: &mut Reader) -> bool {
+        let (restarted, tag) = {
+            let store = &self.shared.state.lock().store;
+            (store.take(reader, &mut self.batch), store.tag())
+        };
+        if !restarted.is_empty() {
+            let shards = restarted.len();
+            tracing::warn!(shards, "the embedded log let go of records before they were read");
+            self.start(&restarted, tag);
+        }
+        if self.batch.is_empty() {
+            return false;
+        }
+        self.sink.records(&mut self.batch);
+        self.batch.clear();
+        true
+    }
+
+    /// Lets go of what has become too old, and says how far behind the reader is.
+    fn look_after(&mut self, reader: &Reader, told: &mut Vec<Option<u64>>) {
+        let (sources, lags) = {
+            let State { store, clock, .. } = &mut *self.shared.state.lock();
+            store.expire(clock.now());
+            (store.sources().clone(), store.lags(reader).collect::<Vec<_>>())
+        };
+        told.resize(lags.len(), None);
+        for ((shard, lag), told) in lags.into_iter().zip(told) {
+            if *told == Some(lag) {
+                continue;
+            }
+            *told = Some(lag);
+            let source = sources.iter().find(|source| source.id == shard.source);
+            self.sink.lag(shard, source.map_or("", |source| &source.name), lag);
         }
     }
 }
 
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+/// A sink that panicked takes the task with it. Receipts for events that nobody will ever be
+/// handed would be lies.
+impl<S> Drop for Reading<S> {
+    fn drop(&mut self) {
+        self.shared.state.lock().closed = true;
+    }
 }
+
+#[cfg(test)]
+mod tests;
