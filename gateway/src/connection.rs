@@ -23,7 +23,7 @@ use crate::auth::verifier::GrantState;
 use crate::disconnect::Disconnect;
 use crate::hub::{Delivery, Subscription};
 use crate::shutdown::Phase;
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Protocol};
 use crate::wire::{self, Variant};
 
 /// How many bytes are taken from the rooms at once.
@@ -95,7 +95,7 @@ pub struct Connection<E: Ends> {
 /// Counts the stream while it lives, and its end.
 struct Guard {
     reason: Disconnect,
-    protocol: &'static str,
+    protocol: Protocol,
     _permit: Box<dyn Send + Sync>,
 }
 
@@ -113,7 +113,7 @@ impl<E: Ends> Connection<E> {
         preamble: impl IntoIterator<Item = Bytes>,
         terms: Terms,
         ends: Arc<E>,
-        protocol: &'static str,
+        protocol: Protocol,
         permit: Box<dyn Send + Sync>,
     ) -> Self {
         metrics::connected(protocol);
@@ -198,7 +198,7 @@ impl<E: Ends> Connection<E> {
             }
             bytes += self.pending.iter().skip(before).map(Bytes::len).sum::<usize>();
             count += 1;
-            metrics::send_latency_ms(now.saturating_sub(delivery.item.published_at()));
+            metrics::send_latency_ms(now.saturating_sub(delivery.item.published_at()), 1);
             if self.terms.completes && delivery.item.head.is_final {
                 complete = true;
                 break;

@@ -17,7 +17,7 @@ use axum::body::Body;
 use axum::response::Response;
 use axum::routing::{get, post};
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, Request, Version};
+use http::{HeaderValue, Method, Request};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -150,15 +150,6 @@ pub(crate) fn json_response(value: &impl Serialize) -> Response {
     let mut response = Response::new(Body::from(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
-}
-
-/// A version of HTTP as the metrics spell it.
-fn protocol(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_2 => "h2",
-        Version::HTTP_10 => "http1.0",
-        _ => "http1.1",
-    }
 }
 
 /// The time, in seconds since the Unix epoch. Signatures are dated by it; cursors never are.

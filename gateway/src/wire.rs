@@ -253,6 +253,16 @@ pub enum GapReason {
 }
 
 impl GapReason {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Expired,
+        Self::Recreated,
+        Self::Repartitioned,
+        Self::TooFar,
+        Self::Invalid,
+        Self::Overflow,
+    ];
+
     /// As the event and the metric spell it.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -40,7 +40,7 @@ pub async fn batch(State(app): State<Arc<App>>, request: Request<Body>) -> Respo
     match open(&app, request) {
         Ok(response) => response,
         Err(problem) => {
-            metrics::published(problem.kind.as_str(), std::time::Duration::ZERO);
+            metrics::published(Err(problem.kind), std::time::Duration::ZERO);
             problem.to_response().map(Body::from)
         }
     }
@@ -141,7 +141,7 @@ impl Batch {
             }
         }
         if let Some(problem) = last {
-            metrics::published(problem.kind.as_str(), std::time::Duration::ZERO);
+            metrics::published(Err(problem.kind), std::time::Duration::ZERO);
             let _ = self.answers.send(line_of(&problem.to_json_line(None))).await;
         }
     }
@@ -153,8 +153,8 @@ impl Batch {
             Ok(text) => self.publish_text(&text).await,
             Err(problem) => Err(problem),
         };
-        let label = outcome.as_ref().err().map_or("ok", |problem| problem.kind.as_str());
-        metrics::published(label, began.elapsed());
+        let counted = outcome.as_ref().map(|_| ()).map_err(|problem| problem.kind);
+        metrics::published(counted, began.elapsed());
         (line.number, outcome)
     }
 

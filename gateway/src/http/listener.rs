@@ -95,7 +95,7 @@ pub async fn serve(
             }
         };
         let Some(place) = rules.connections.take() else {
-            metrics::connection_refused("sockets");
+            metrics::connection_refused(metrics::Refused::Sockets);
             continue;
         };
         let connection = connection(socket, router.clone(), rules.clone(), closed.clone());
@@ -243,7 +243,7 @@ impl WriteDeadline {
         let waiting =
             self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         ready!(waiting.as_mut().poll(cx));
-        metrics::send_failure("write_timeout");
+        metrics::send_failure(metrics::SendFailure::WriteTimeout);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
     }
 }

@@ -46,11 +46,11 @@ async fn answer(
         Ok(audience) => publish(app, request, audience).await,
         Err(problem) => Err(problem),
     };
-    let (label, response) = match outcome {
-        Ok(receipt) => ("ok", super::json_response(&receipt)),
-        Err(problem) => (problem.kind.as_str(), problem.to_response().map(Body::from)),
+    let (outcome, response) = match outcome {
+        Ok(receipt) => (Ok(()), super::json_response(&receipt)),
+        Err(problem) => (Err(problem.kind), problem.to_response().map(Body::from)),
     };
-    metrics::published(label, began.elapsed());
+    metrics::published(outcome, began.elapsed());
     response
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use super::App;
 use super::subscribe::event_stream;
 use crate::problem::{Problem, ProblemKind};
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Refused};
 use crate::wire;
 
 /// Why there is no room for a stream.
@@ -31,13 +31,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The metric's label.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
+    /// As it is counted.
+    fn counted(self) -> Refused {
         match self {
-            Self::Connections => "connections",
-            Self::Draining => "draining",
-            Self::NotReady => "not_ready",
+            Self::Connections => Refused::Connections,
+            Self::Draining => Refused::Draining,
+            Self::NotReady => Refused::NotReady,
         }
     }
 
@@ -75,7 +74,7 @@ pub type Held = Arc<Semaphore>;
 
 /// Refuses a stream.
 pub fn refuse(app: &App, why: Refusal, wants_stream: bool) -> Response {
-    metrics::connection_refused(why.as_str());
+    metrics::connection_refused(why.counted());
     if !wants_stream {
         return why.problem().to_response().map(Body::from);
     }

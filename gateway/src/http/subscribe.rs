@@ -125,7 +125,7 @@ fn open(
         drain_window: app.config.drain.window,
     };
     let preamble = preamble(app, &patterns, start_kind, &opened);
-    let protocol = super::protocol(request.version());
+    let protocol = metrics::Protocol::of(request.version());
     let connection = Connection::new(
         opened.subscription,
         preamble,
@@ -134,6 +134,7 @@ fn open(
         protocol,
         Box::new(permit),
     );
+    let protocol = protocol.as_str();
     tracing::debug!(rooms = patterns.len(), replayed = opened.replayed, protocol, "stream opened");
     Ok(event_stream(Body::new(connection)))
 }

@@ -1,262 +1,337 @@
 //! The only place that names a metric. Each is a function with bounded labels: never a room, a
-//! user or a raw path.
+//! user or a raw path. All values that a label can have are there from the start, at 0: an alert
+//! on the growth of a series would miss its first sample otherwise.
 //!
-//! What is touched once a delivery is a plain atomic of our own, appended to `/metrics`: the
-//! exporter keeps every histogram sample until its upkeep, which is tens of megabytes at 500,000
-//! deliveries a second.
+//! What is touched at every event is a plain atomic of our own, appended to `/metrics`, and so is
+//! every histogram: the exporter keeps each sample of one until somebody reads the page, which is
+//! tens of megabytes at 500,000 deliveries a second, and without end if nobody does.
 
-mod hot;
+mod atomics;
+mod exported;
+mod labels;
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use metrics::{describe_counter, describe_gauge, describe_histogram};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics::Label;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
 
+pub use self::labels::{DeadLetter, Protocol, Refused, ReplayFrom, SendFailure, SentKind};
+
+use self::atomics::{Histogram, Number, Page};
+use self::exported::{Counter, Gauge};
 use crate::auth::FailureReason;
 use crate::disconnect::Disconnect;
+use crate::problem::ProblemKind;
 use crate::wire::GapReason;
 
 /// The most series of `tidegate_consumer_lag_records`: partitions beyond it are not shown.
 const MAX_LAG_SERIES: usize = 256;
 
-/// Buckets of a publish request's time, in seconds.
-const PUBLISH_SECONDS: [f64; 12] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
+const CONNECTIONS: Gauge = Gauge("tidegate_connections", "protocol", "Open streams");
+const OPENED: Counter =
+    Counter("tidegate_connections_opened_total", "", "Streams that were opened");
+const CLOSED: Counter =
+    Counter("tidegate_connections_closed_total", "reason", "Streams that ended, by reason");
+const REFUSED: Counter = Counter(
+    "tidegate_connections_refused_total",
+    "reason",
+    "Streams and sockets that were not taken, by reason",
+);
+const ROOMS: Gauge = Gauge("tidegate_rooms", "", "Rooms with at least one stream");
+const DRAINING: Gauge = Gauge("tidegate_draining", "", "1 while the pod shuts down");
+const LOG_UP: Gauge = Gauge("tidegate_log_up", "", "1 while the log can be reached");
+const LAG: Gauge = Gauge(
+    "tidegate_consumer_lag_records",
+    "",
+    "Records that are in the log and were not read yet, by topic and partition",
+);
+const SEND_FAILURES: Counter =
+    Counter("tidegate_send_failures_total", "reason", "Writes to streams that failed, by reason");
+const REPLAYED: Counter = Counter(
+    "tidegate_replayed_events_total",
+    "from",
+    "Events that resuming streams were owed, by where they came from",
+);
+const GAPS: Counter =
+    Counter("tidegate_gaps_total", "reason", "Holes that streams were told of, by reason");
+const DEAD_LETTERS: Counter = Counter(
+    "tidegate_dead_letters_total",
+    "reason",
+    "Events that can never be delivered, by reason",
+);
+const MALFORMED: Counter = Counter(
+    "tidegate_malformed_records_total",
+    "kind",
+    "Records that are no events and were skipped, by what is wrong with them",
+);
+const SIGNATURES: Counter = Counter(
+    "tidegate_signature_failures_total",
+    "reason",
+    "Requests that were refused for their signature, by reason",
+);
+const BUILD_INFO: Gauge = Gauge("tidegate_build_info", "", "1, with the version as a label");
 
-static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+const GAUGES: [&Gauge; 6] = [&CONNECTIONS, &ROOMS, &DRAINING, &LOG_UP, &LAG, &BUILD_INFO];
+const COUNTERS: [&Counter; 9] = [
+    &OPENED,
+    &CLOSED,
+    &REFUSED,
+    &SEND_FAILURES,
+    &REPLAYED,
+    &GAPS,
+    &DEAD_LETTERS,
+    &MALFORMED,
+    &SIGNATURES,
+];
 
-/// What was written to a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SentKind {
-    /// An event of a room or a broadcast.
-    Event,
-    /// A heartbeat.
-    Heartbeat,
-}
+/// What became of publish requests: `ok`, and the kinds of problem in their order.
+static PUBLISHED: [Number; ProblemKind::ALL.len() + 1] =
+    [const { Number::new() }; ProblemKind::ALL.len() + 1];
+static PUBLISH_SECONDS: Histogram = Histogram::new();
+static PUBLISH_BYTES: Number = Number::new();
+static CONSUMED: [(&str, Number); 2] = [("memory", Number::new()), ("kafka", Number::new())];
+static MATCHED: Number = Number::new();
+static SENT: [Number; SentKind::ALL.len()] = [const { Number::new() }; SentKind::ALL.len()];
+static SENT_BYTES: Number = Number::new();
+static SEND_LATENCY: Histogram = Histogram::new();
+static FANOUT: Histogram = Histogram::new();
+static WINDOW_BYTES: Number = Number::new();
 
-/// Where replayed events came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReplayFrom {
-    /// The recent window.
-    Window,
-}
+/// The exporter's page; `None` if its recorder could not be installed.
+static EXPORTER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
-impl ReplayFrom {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Window => "window",
-        }
-    }
-}
-
-/// Installs the recorder and says what each series is. Further calls do nothing.
+/// Installs the recorder, says what each series is and begins each at 0. Further calls do nothing:
+/// several gateways in one process share their series.
 pub fn init() {
-    if HANDLE.get().is_some() {
-        return;
-    }
-    let matcher = Matcher::Full("tidegate_publish_seconds".to_owned());
-    let builder = match PrometheusBuilder::new().set_buckets_for_metric(matcher, &PUBLISH_SECONDS) {
-        Ok(builder) => builder,
-        Err(error) => {
-            tracing::error!(%error, "metrics cannot be set up");
-            return;
-        }
-    };
-    match builder.install_recorder() {
-        Ok(handle) => {
-            let _ = HANDLE.set(handle);
-        }
-        Err(error) => tracing::error!(%error, "metrics cannot be set up"),
-    }
-    describe();
+    EXPORTER.get_or_init(|| {
+        let installed = PrometheusBuilder::new().install_recorder();
+        let installed = installed
+            .inspect_err(|error| tracing::error!(%error, "metrics cannot be set up"))
+            .ok()?;
+        begin();
+        Some(installed)
+    });
 }
 
-fn describe() {
-    describe_gauge!("tidegate_connections", "Open streams");
-    describe_counter!("tidegate_connections_opened_total", "Streams that were opened");
-    describe_counter!("tidegate_connections_closed_total", "Streams that ended, by reason");
-    describe_counter!(
-        "tidegate_connections_refused_total",
-        "Streams and sockets that were refused"
-    );
-    describe_gauge!("tidegate_rooms", "Rooms with at least one stream");
-    describe_gauge!("tidegate_draining", "1 while the pod shuts down");
-    describe_counter!("tidegate_publish_requests_total", "Publish requests, by outcome");
-    describe_histogram!(
-        "tidegate_publish_seconds",
-        metrics::Unit::Seconds,
-        "Time from a publish request's head to its answer"
-    );
-    describe_counter!("tidegate_publish_bytes_total", "Bytes of publish bodies");
-    describe_gauge!("tidegate_consumer_lag_records", "Records in the log that are not routed yet");
-    describe_gauge!("tidegate_log_up", "1 while the log can be reached");
-    describe_counter!("tidegate_send_failures_total", "Writes that failed, by reason");
-    describe_counter!("tidegate_replayed_events_total", "Events that resuming streams were owed");
-    describe_counter!("tidegate_gaps_total", "Holes that were said in streams, by reason");
-    describe_counter!("tidegate_malformed_records_total", "Records that are no events, by kind");
-    describe_counter!("tidegate_signature_failures_total", "Requests refused for their signature");
-    describe_gauge!("tidegate_build_info", "1, with the version");
-    let version = env!("CARGO_PKG_VERSION");
-    gauge("tidegate_build_info", &[("version", version)], 1.0);
-    gauge("tidegate_draining", &[], 0.0);
-    gauge("tidegate_rooms", &[], 0.0);
+fn begin() {
+    GAUGES.iter().for_each(|gauge| gauge.describe());
+    COUNTERS.iter().for_each(|counter| counter.describe());
+    OPENED.add(0);
+    Protocol::ALL.iter().for_each(|protocol| CONNECTIONS.shift(protocol.as_str(), 0.0));
+    Disconnect::ALL.iter().for_each(|reason| CLOSED.add_to(reason.as_str(), 0));
+    Refused::ALL.iter().for_each(|reason| REFUSED.add_to(reason.as_str(), 0));
+    SendFailure::ALL.iter().for_each(|reason| SEND_FAILURES.add_to(reason.as_str(), 0));
+    ReplayFrom::ALL.iter().for_each(|from| REPLAYED.add_to(from.as_str(), 0));
+    GapReason::ALL.iter().for_each(|reason| GAPS.add_to(reason.as_str(), 0));
+    DeadLetter::ALL.iter().for_each(|reason| DEAD_LETTERS.add_to(reason.as_str(), 0));
+    FailureReason::ALL.iter().for_each(|reason| SIGNATURES.add_to(reason.as_str(), 0));
+    [ROOMS, DRAINING, LOG_UP].iter().for_each(|gauge| gauge.set(0.0));
+    BUILD_INFO.set_with(vec![Label::new("version", env!("CARGO_PKG_VERSION"))], 1.0);
 }
 
-/// The page of `/metrics`, in Prometheus's text format.
+/// The page of `/metrics`, in Prometheus's text format 0.0.4.
 #[must_use]
 pub fn render() -> String {
-    let Some(handle) = HANDLE.get() else { return String::new() };
-    handle.run_upkeep();
-    let mut page = handle.render();
-    hot::render(&mut page);
-    page
-}
-
-#[expect(clippy::disallowed_macros, reason = "this is the place that names metrics")]
-fn count(name: &'static str, labels: &[(&'static str, &'static str)], by: u64) {
-    let labels: Vec<metrics::Label> = labels.iter().map(metrics::Label::from).collect();
-    metrics::counter!(name, labels).increment(by);
-}
-
-#[expect(clippy::disallowed_macros, reason = "this is the place that names metrics")]
-fn gauge(name: &'static str, labels: &[(&'static str, &'static str)], value: f64) {
-    let labels: Vec<metrics::Label> = labels.iter().map(metrics::Label::from).collect();
-    metrics::gauge!(name, labels).set(value);
-}
-
-#[expect(clippy::disallowed_macros, reason = "this is the place that names metrics")]
-fn shift(name: &'static str, labels: &[(&'static str, &'static str)], by: f64) {
-    let labels: Vec<metrics::Label> = labels.iter().map(metrics::Label::from).collect();
-    metrics::gauge!(name, labels).increment(by);
+    let exporter = EXPORTER.get().and_then(Option::as_ref);
+    let mut text = exporter.map(PrometheusHandle::render).unwrap_or_default();
+    let mut page = Page(&mut text);
+    let outcomes = std::iter::once("ok").chain(ProblemKind::ALL.iter().map(|kind| kind.as_str()));
+    page.counters(
+        "tidegate_publish_requests_total",
+        "outcome",
+        "Events that were to be published, one a request or line of a batch, by outcome",
+        outcomes.zip(&PUBLISHED),
+    );
+    page.histogram(
+        "tidegate_publish_seconds",
+        "Time from the head of a publish request, or a line of a batch, to its answer",
+        &PUBLISH_SECONDS,
+    );
+    page.counter("tidegate_publish_bytes_total", "Bytes of publish bodies", &PUBLISH_BYTES);
+    page.counters(
+        "tidegate_consumed_records_total",
+        "log",
+        "Records that the pod read from its log",
+        CONSUMED.iter().map(|(log, number)| (*log, number)),
+    );
+    page.counter(
+        "tidegate_matched_records_total",
+        "Records that at least one stream of the pod wanted",
+        &MATCHED,
+    );
+    page.counters(
+        "tidegate_sent_events_total",
+        "kind",
+        "Blocks handed to sockets, by kind",
+        SentKind::ALL.iter().map(|kind| kind.as_str()).zip(&SENT),
+    );
+    page.counters(
+        "tidegate_sent_bytes_total",
+        "coding",
+        "Bytes of events handed to sockets, by content coding",
+        [("identity", &SENT_BYTES)],
+    );
+    page.histogram(
+        "tidegate_send_latency_seconds",
+        "Time from an event's timestamp in the log until it was handed to a socket",
+        &SEND_LATENCY,
+    );
+    page.histogram(
+        "tidegate_fanout_seconds",
+        "Time from reading a batch from the log until its readers were woken",
+        &FANOUT,
+    );
+    page.gauge(
+        "tidegate_window_bytes",
+        "What the recent window takes up, frames included",
+        &WINDOW_BYTES,
+    );
+    text
 }
 
 /// A stream was opened.
-pub fn connected(protocol: &'static str) {
-    shift("tidegate_connections", &[("protocol", protocol)], 1.0);
-    count("tidegate_connections_opened_total", &[], 1);
+pub fn connected(protocol: Protocol) {
+    CONNECTIONS.shift(protocol.as_str(), 1.0);
+    OPENED.add(1);
 }
 
 /// A stream ended.
-pub fn disconnected(protocol: &'static str, reason: Disconnect) {
-    shift("tidegate_connections", &[("protocol", protocol)], -1.0);
-    count("tidegate_connections_closed_total", &[("reason", reason.as_str())], 1);
+pub fn disconnected(protocol: Protocol, reason: Disconnect) {
+    CONNECTIONS.shift(protocol.as_str(), -1.0);
+    CLOSED.add_to(reason.as_str(), 1);
 }
 
-/// A stream or socket was refused.
-pub fn connection_refused(reason: &'static str) {
-    count("tidegate_connections_refused_total", &[("reason", reason)], 1);
+/// A stream or socket was not taken.
+pub fn connection_refused(reason: Refused) {
+    REFUSED.add_to(reason.as_str(), 1);
 }
 
 /// How many rooms have streams.
 pub fn rooms(rooms: usize) {
-    gauge("tidegate_rooms", &[], rooms as f64);
+    ROOMS.set(rooms as f64);
 }
 
 /// Whether the pod shuts down.
 pub fn draining(draining: bool) {
-    gauge("tidegate_draining", &[], f64::from(u8::from(draining)));
+    DRAINING.set(f64::from(u8::from(draining)));
 }
 
-/// A publish request was answered.
-#[expect(clippy::disallowed_macros, reason = "this is the place that names metrics")]
-pub fn published(outcome: &'static str, took: Duration) {
-    count("tidegate_publish_requests_total", &[("outcome", outcome)], 1);
-    metrics::histogram!("tidegate_publish_seconds").record(took.as_secs_f64());
+/// An event that was to be published was answered with a receipt or a problem.
+pub fn published(outcome: Result<(), ProblemKind>, took: Duration) {
+    let place = match outcome {
+        Ok(()) => Some(0),
+        Err(kind) => ProblemKind::ALL.iter().position(|k| *k == kind).map(|place| place + 1),
+    };
+    if let Some(number) = place.and_then(|place| PUBLISHED.get(place)) {
+        number.add(1);
+    }
+    PUBLISH_SECONDS.observe(took, 1);
 }
 
 /// A publish body was read.
 pub fn publish_bytes(bytes: u64) {
-    count("tidegate_publish_bytes_total", &[], bytes);
+    PUBLISH_BYTES.add(bytes);
 }
 
-/// Records came from the log.
+/// Records came from the log of this kind.
 pub fn consumed_records(log: &'static str, records: u64) {
-    hot::consumed(log, records);
+    if let Some((_, number)) = CONSUMED.iter().find(|(name, _)| *name == log) {
+        number.add(records);
+    }
 }
 
 /// Records that a stream wanted.
 pub fn matched_records(records: u64) {
-    hot::MATCHED.add(records);
+    MATCHED.add(records);
 }
 
-/// How far the pod is behind the log's end.
-#[expect(clippy::disallowed_macros, reason = "this is the place that names metrics")]
+/// How far the pod is behind the log's end. Called about once a second and partition: it locks.
 pub fn consumer_lag(topic: &str, partition: u32, records: u64) {
     static SHOWN: Mutex<Option<HashSet<(String, u32)>>> = Mutex::new(None);
-    let mut shown = SHOWN.lock();
-    let shown = shown.get_or_insert_default();
-    let series = (topic.to_owned(), partition);
-    if !shown.contains(&series) {
-        if shown.len() == MAX_LAG_SERIES {
-            return;
+    {
+        let mut shown = SHOWN.lock();
+        let shown = shown.get_or_insert_default();
+        let series = (topic.to_owned(), partition);
+        if !shown.contains(&series) {
+            if shown.len() == MAX_LAG_SERIES {
+                return;
+            }
+            shown.insert(series);
+            if shown.len() == MAX_LAG_SERIES {
+                tracing::warn!(MAX_LAG_SERIES, "the lag of further partitions is not shown");
+            }
         }
-        shown.insert(series);
     }
-    let labels = [("topic", topic.to_owned()), ("partition", partition.to_string())];
-    metrics::gauge!("tidegate_consumer_lag_records", &labels).set(records as f64);
+    let labels =
+        vec![Label::new("topic", topic.to_owned()), Label::new("partition", partition.to_string())];
+    LAG.set_with(labels, records as f64);
 }
 
 /// Whether the log can be reached.
 pub fn log_up(up: bool) {
-    gauge("tidegate_log_up", &[], f64::from(u8::from(up)));
+    LOG_UP.set(f64::from(u8::from(up)));
 }
 
 /// Something was written to streams.
 pub fn sent_events(kind: SentKind, events: u64) {
-    match kind {
-        SentKind::Event => hot::SENT_EVENTS.add(events),
-        SentKind::Heartbeat => hot::SENT_HEARTBEATS.add(events),
-    }
+    SENT[kind as usize].add(events);
 }
 
 /// Bytes of events were written to streams, without a coding.
 pub fn sent_bytes(bytes: u64) {
-    hot::SENT_BYTES.add(bytes);
+    SENT_BYTES.add(bytes);
 }
 
-/// Events were handed to a socket this long after they were published, in milliseconds.
-pub fn send_latency_ms(ms: i64) {
-    hot::SEND_LATENCY.observe(Duration::from_millis(u64::try_from(ms).unwrap_or_default()));
+/// Events were handed to a socket this long after they were published, in milliseconds: `events`
+/// of one moment at once. A negative time is a clock that runs ahead of this one.
+pub fn send_latency_ms(ms: i64, events: u64) {
+    let latency = Duration::from_millis(u64::try_from(ms).unwrap_or_default());
+    SEND_LATENCY.observe(latency, events);
 }
 
 /// A batch of records was routed and its readers woken.
 pub fn fanout(took: Duration) {
-    hot::FANOUT.observe(took);
+    FANOUT.observe(took, 1);
 }
 
 /// What the window takes up.
 pub fn window_bytes(bytes: usize) {
-    hot::WINDOW_BYTES.set(bytes as u64);
+    WINDOW_BYTES.set(bytes as u64);
 }
 
 /// A write failed.
-pub fn send_failure(reason: &'static str) {
-    count("tidegate_send_failures_total", &[("reason", reason)], 1);
+pub fn send_failure(reason: SendFailure) {
+    SEND_FAILURES.add_to(reason.as_str(), 1);
 }
 
 /// A resuming stream was owed events.
 pub fn replayed_events(from: ReplayFrom, events: u64) {
     if events > 0 {
-        count("tidegate_replayed_events_total", &[("from", from.as_str())], events);
+        REPLAYED.add_to(from.as_str(), events);
     }
 }
 
 /// A hole was said.
 pub fn gap(reason: GapReason) {
-    count("tidegate_gaps_total", &[("reason", reason.as_str())], 1);
+    GAPS.add_to(reason.as_str(), 1);
 }
 
-/// A record is no event.
+/// An event can never be delivered.
+pub fn dead_letter(reason: DeadLetter) {
+    DEAD_LETTERS.add_to(reason.as_str(), 1);
+}
+
+/// A record is no event. `kind` is one of [`crate::log::decode::Malformed`]'s.
 pub fn malformed_record(kind: &'static str) {
-    count("tidegate_malformed_records_total", &[("kind", kind)], 1);
+    MALFORMED.add_to(kind, 1);
 }
 
 /// A signature was refused.
 pub fn signature_failure(reason: FailureReason) {
-    count("tidegate_signature_failures_total", &[("reason", reason.as_str())], 1);
+    SIGNATURES.add_to(reason.as_str(), 1);
 }
 
 /// The time as `published_at` counts it, in milliseconds since the Unix epoch.
@@ -265,3 +340,6 @@ pub fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

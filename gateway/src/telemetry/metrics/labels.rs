@@ -1,0 +1,104 @@
+//! The values of labels that no other module has a closed list of.
+
+use http::Version;
+
+/// Declares a closed list of label values.
+macro_rules! label {
+    (
+        $(#[$doc:meta])*
+        $name:ident { $($(#[$value_doc:meta])* $value:ident = $text:literal),+ $(,)? }
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($(#[$value_doc])* $value),+ }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$value),+];
+
+            /// As the series spell it.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$value => $text),+ }
+            }
+        }
+    };
+}
+
+label! {
+    /// How a stream travels.
+    Protocol {
+        /// HTTP/1.0: the stream ends with the connection.
+        Http10 = "http1.0",
+        /// HTTP/1.1, chunked.
+        Http11 = "http1.1",
+        /// HTTP/2.
+        Http2 = "h2",
+    }
+}
+
+impl Protocol {
+    /// That of a request.
+    #[must_use]
+    pub fn of(version: Version) -> Self {
+        match version {
+            Version::HTTP_2 => Self::Http2,
+            Version::HTTP_10 => Self::Http10,
+            _ => Self::Http11,
+        }
+    }
+}
+
+label! {
+    /// Why a stream or a socket was not taken.
+    Refused {
+        /// `limits.connections` streams are open.
+        Connections = "connections",
+        /// The pod shuts down.
+        Draining = "draining",
+        /// The log was not reached yet.
+        NotReady = "not_ready",
+        /// As many sockets are open as may be: closed unanswered.
+        Sockets = "sockets",
+    }
+}
+
+label! {
+    /// What was written to a stream.
+    SentKind {
+        /// An event of a room or a broadcast.
+        Event = "event",
+        /// A heartbeat.
+        Heartbeat = "heartbeat",
+    }
+}
+
+label! {
+    /// Why a write failed.
+    SendFailure {
+        /// The client took nothing for `stream.write_timeout`.
+        WriteTimeout = "write_timeout",
+    }
+}
+
+label! {
+    /// Where replayed events came from.
+    ReplayFrom {
+        /// The recent window.
+        Window = "window",
+        /// The log itself.
+        Log = "log",
+    }
+}
+
+label! {
+    /// Why an event can never be delivered.
+    DeadLetter {
+        /// It is no event.
+        Malformed = "malformed",
+        /// It is larger than the log takes.
+        TooLarge = "too_large",
+        /// No pod wrote it to a stream within its `deliver_within`.
+        Undelivered = "undelivered",
+    }
+}
