@@ -108,7 +108,11 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
 
     drain(&app, &health, &tracker, close_public).await;
     // What was accepted is flushed while /metrics can still be read.
-    log.close(shutdown.deadline()).await;
+    tokio::select! {
+        biased;
+        () = log.close(shutdown.deadline()) => {}
+        () = shutdown.until(Phase::Done) => tracing::warn!("the log was not closed in time"),
+    }
     let _ = close_admin.send(true);
     for task in [sweeper, reloader, signals, public_task, admin_task] {
         task.abort();

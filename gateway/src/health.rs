@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// What has to hold for a pod to be ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -25,11 +26,19 @@ impl Latch {
 }
 
 /// The state of one latch as `/readyz` tells it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 struct State {
     ok: bool,
+    /// Since when it has held, or has not.
+    #[serde(serialize_with = "to_milliseconds")]
+    since: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
+}
+
+/// RFC 3339 in UTC.
+fn to_milliseconds<S: Serializer>(since: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{since:.3}"))
 }
 
 /// What `/readyz` says.
@@ -58,22 +67,26 @@ impl Health {
     pub fn new() -> Self {
         let latches = Latch::ALL.map(|latch| {
             let ok = latch == Latch::NotDraining;
-            (latch, State { ok, why: (!ok).then(|| "not yet".to_owned()) })
+            let why = (!ok).then(|| "not yet".to_owned());
+            (latch, State { ok, since: Timestamp::now(), why })
         });
         Self { latches: Mutex::new(latches.into()) }
     }
 
-    /// Sets a latch, or says why it does not hold.
+    /// Sets a latch, or says why it does not hold. [`Latch::CaughtUp`] is not taken back: a pod
+    /// that has read its log once can serve.
     pub fn set(&self, latch: Latch, state: Result<(), String>) {
-        let state = match state {
-            Ok(()) => State { ok: true, why: None },
-            Err(why) => State { ok: false, why: Some(why) },
-        };
-        let before = self.latches.lock().insert(latch, state.clone());
-        if before.as_ref() == Some(&state) {
-            return;
+        let (ok, why) = (state.is_ok(), state.err());
+        {
+            let mut latches = self.latches.lock();
+            let Some(before) = latches.get_mut(&latch) else { return };
+            if (before.ok == ok && before.why == why) || (latch == Latch::CaughtUp && before.ok) {
+                return;
+            }
+            let since = if before.ok == ok { before.since } else { Timestamp::now() };
+            *before = State { ok, since, why: why.clone() };
         }
-        match state.why {
+        match why {
             None => tracing::info!(?latch, "readiness: holds"),
             Some(why) => tracing::warn!(?latch, why, "readiness: does not hold"),
         }
@@ -108,5 +121,30 @@ mod tests {
         assert!(!health.report().ready);
         let json = serde_json::to_value(health.report()).expect("JSON");
         assert_eq!(json["latches"]["log_reachable"]["why"], "gone");
+    }
+
+    #[test]
+    fn a_pod_that_has_caught_up_once_stays_so() {
+        let health = Health::new();
+        health.set(Latch::CaughtUp, Ok(()));
+        health.set(Latch::CaughtUp, Err("behind".into()));
+        let json = serde_json::to_value(health.report()).expect("JSON");
+        assert_eq!(json["latches"]["caught_up"]["ok"], true);
+        assert_eq!(json["latches"]["caught_up"].get("why"), None);
+    }
+
+    #[test]
+    fn every_latch_says_since_when() {
+        let health = Health::new();
+        let since = |latch: &str| {
+            let json = serde_json::to_value(health.report()).expect("JSON");
+            let since = json["latches"][latch]["since"].as_str().expect("a time").to_owned();
+            since.parse::<Timestamp>().expect("RFC 3339")
+        };
+        let start = since("log_reachable");
+        health.set(Latch::LogReachable, Err("no route".into()));
+        assert_eq!(since("log_reachable"), start, "another reason is no change");
+        health.set(Latch::LogReachable, Ok(()));
+        assert!(since("log_reachable") >= start);
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{Stream, StreamExt as _, stream};
 use rand::{Rng, RngExt as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -61,47 +62,68 @@ impl Shutdown {
         let _ = self.phase.subscribe().wait_for(|now| *now >= phase).await;
     }
 
-    /// When everything has to be over; far away while it has not begun.
+    /// When everything has to be over: now, if there was a second signal; far away while it has
+    /// not begun.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        let begun = self.deadline.get().copied();
-        begun.unwrap_or_else(|| Instant::now() + self.settings.deadline)
+        let latest = Instant::now() + self.settings.deadline;
+        match self.phase() {
+            Phase::Done => Instant::now(),
+            _ => self.deadline.get().copied().unwrap_or(latest),
+        }
     }
 
     /// Begins, goes through the phases, and returns when the deadline has come.
     pub async fn drain(&self) {
         let deadline = *self.deadline.get_or_init(|| Instant::now() + self.settings.deadline);
-        self.phase.send_replace(Phase::Unready);
-        tokio::time::sleep(self.settings.grace).await;
-        self.phase.send_replace(Phase::Closing);
+        self.enter(Phase::Unready);
+        // A grace longer than the deadline must not move it.
+        tokio::time::sleep_until(deadline.min(Instant::now() + self.settings.grace)).await;
+        self.enter(Phase::Closing);
         tokio::time::sleep_until(deadline).await;
-        self.phase.send_replace(Phase::Done);
+        self.enter(Phase::Done);
+    }
+
+    /// Goes on to `phase`, never back: a second drain would open again what the first has closed.
+    fn enter(&self, phase: Phase) {
+        self.phase.send_if_modified(|now| {
+            let is_news = *now < phase;
+            *now = phase.max(*now);
+            is_news
+        });
     }
 
     /// Drains at the first SIGTERM or SIGINT; ends at once at the second.
     pub async fn run_signals(self: Arc<Self>) {
-        let (Ok(mut term), Ok(mut int)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
-            tracing::error!("signals cannot be waited for; only SIGKILL ends this process");
-            return;
-        };
-        let mut next = async || {
-            tokio::select! {
-                _ = term.recv() => "SIGTERM",
-                _ = int.recv() => "SIGINT",
-            }
-        };
-        let first = next().await;
-        tracing::info!(signal = first, "shutting down; a second signal ends at once");
-        tokio::select! {
-            () = self.drain() => {}
-            second = next() => {
-                tracing::warn!(signal = second, "second signal");
-                self.phase.send_replace(Phase::Done);
+        match (each(SignalKind::terminate(), "SIGTERM"), each(SignalKind::interrupt(), "SIGINT")) {
+            (Ok(term), Ok(int)) => self.run(stream::select(term, int)).await,
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::error!(%error, "signals cannot be waited for; only SIGKILL ends this process");
             }
         }
     }
+
+    /// Drains at the first of `signals`; ends at once at the second. Without any it never does.
+    async fn run(&self, mut signals: impl Stream<Item = &'static str> + Unpin) {
+        let Some(first) = signals.next().await else { return };
+        tracing::info!(signal = first, "shutting down; a second signal ends at once");
+        tokio::select! {
+            () = self.drain() => {}
+            Some(second) = signals.next() => {
+                tracing::warn!(signal = second, "second signal");
+                self.enter(Phase::Done);
+            }
+        }
+    }
+}
+
+/// The signals of a kind, by their name.
+fn each(
+    kind: SignalKind,
+    name: &'static str,
+) -> std::io::Result<impl Stream<Item = &'static str> + Unpin> {
+    let mut signals = signal(kind)?;
+    Ok(stream::poll_fn(move |cx| signals.poll_recv(cx).map(|came| came.map(|()| name))))
 }
 
 /// When in the window a stream is closed: evenly spread, so that reconnects are a rate.
@@ -127,14 +149,63 @@ mod tests {
 
     use super::*;
 
+    fn shutdown(grace: u64, deadline: u64) -> Arc<Shutdown> {
+        Arc::new(Shutdown::new(&Drain {
+            grace: Duration::from_secs(grace),
+            window: Duration::from_secs(30),
+            deadline: Duration::from_secs(deadline),
+        }))
+    }
+
+    /// Signals that come after so many seconds each, counted from the one before, and then none.
+    fn signals(after: &'static [u64]) -> impl Stream<Item = &'static str> + Unpin {
+        let signals = stream::iter(after).then(async |seconds| {
+            tokio::time::sleep(Duration::from_secs(*seconds)).await;
+            "SIGTERM"
+        });
+        Box::pin(signals.chain(stream::pending()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_signal_ends_it_at_once() {
+        let shutdown = shutdown(5, 60);
+        let began = Instant::now();
+        shutdown.run(signals(&[100, 7])).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(107));
+        assert_eq!(shutdown.phase(), Phase::Done);
+        assert_eq!(shutdown.deadline(), Instant::now(), "nothing is waited for any longer");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_signal_has_until_the_deadline() {
+        let shutdown = shutdown(5, 60);
+        assert_eq!(shutdown.deadline(), Instant::now() + Duration::from_secs(60));
+        let began = Instant::now();
+        shutdown.run(signals(&[100])).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(160));
+        assert_eq!(shutdown.phase(), Phase::Done);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_grace_beyond_the_deadline_does_not_move_it() {
+        let shutdown = shutdown(90, 60);
+        let began = Instant::now();
+        shutdown.drain().await;
+        assert_eq!(began.elapsed(), Duration::from_secs(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_phase_is_never_gone_back_to() {
+        let shutdown = shutdown(5, 60);
+        shutdown.drain().await;
+        let phases = shutdown.subscribe();
+        shutdown.drain().await;
+        assert!(!phases.has_changed().expect("it is there"));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_drain_goes_through_its_phases_at_their_times() {
-        let settings = Drain {
-            grace: Duration::from_secs(5),
-            window: Duration::from_secs(30),
-            deadline: Duration::from_secs(60),
-        };
-        let shutdown = Arc::new(Shutdown::new(&settings));
+        let shutdown = shutdown(5, 60);
         let mut phases = shutdown.subscribe();
         let began = Instant::now();
         let drain = tokio::spawn({
@@ -146,6 +217,17 @@ mod tests {
             assert_eq!(began.elapsed(), Duration::from_secs(at), "{phase:?}");
         }
         drain.await.expect("over");
+    }
+
+    #[test]
+    fn what_is_jittered_stays_within_its_bounds() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let base = Duration::from_secs(10);
+        for _ in 0..1_000 {
+            assert!((5..15).contains(&jittered_retry(base, &mut rng).as_secs()));
+            assert!((8..=10).contains(&jittered_age(base, &mut rng).as_secs()));
+        }
+        assert_eq!(close_after(Duration::ZERO, &mut rng), Duration::ZERO);
     }
 
     #[test]

@@ -73,6 +73,12 @@ impl LevelHandle {
         Ok(())
     }
 
+    /// One that changes nothing but `layer`, which has to live as long.
+    #[cfg(test)]
+    pub(crate) fn of_layer(layer: &reload::Layer<EnvFilter, Registry>) -> Self {
+        Self(Some(layer.handle()))
+    }
+
     /// Which log lines are written now.
     #[must_use]
     pub fn get(&self) -> String {

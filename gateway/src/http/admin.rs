@@ -1,19 +1,21 @@
 //! The admin port: probes, metrics, and what an operator looks at. Not for the public.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::response::Response;
 use axum::routing::{get, put};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request, StatusCode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::json_response;
 use super::target::Query;
+use super::{json_response, method_not_allowed};
 use crate::health::Health;
 use crate::problem::{Problem, ProblemKind};
 use crate::telemetry::{LevelHandle, metrics};
@@ -22,6 +24,8 @@ use crate::telemetry::{LevelHandle, metrics};
 const ROOMS_LISTED: usize = 100;
 /// The most that it lists.
 const MOST_ROOMS_LISTED: usize = 10_000;
+/// The longest log level, in bytes.
+const MAX_LEVEL_BYTES: usize = 4096;
 
 /// What the admin handlers share.
 #[derive(Clone)]
@@ -70,7 +74,8 @@ pub fn router(admin: Admin) -> Router {
         .route("/metrics", get(page))
         .route("/v1/connections", get(connections))
         .route("/v1/config", get(config))
-        .route("/v1/log-level", put(log_level))
+        .route("/v1/log-level", put(log_level).layer(DefaultBodyLimit::max(MAX_LEVEL_BYTES)))
+        .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .with_state(admin)
 }
@@ -109,21 +114,43 @@ async fn config(State(admin): State<Admin>) -> Response {
     json_response(&admin.config)
 }
 
-async fn log_level(State(admin): State<Admin>, level: Bytes) -> Response {
-    let set = std::str::from_utf8(&level)
-        .map_err(|_| "the level is not UTF-8".to_owned())
-        .and_then(|level| admin.log_level.set(level.trim()));
-    match set {
+async fn log_level(State(admin): State<Admin>, body: Result<Bytes, BytesRejection>) -> Response {
+    let Ok(body) = body else {
+        let detail = format!("a log level has at most {MAX_LEVEL_BYTES} bytes");
+        return Problem::new(ProblemKind::TooLarge, detail).to_response().map(Body::from);
+    };
+    match level_of(&body).and_then(|level| admin.log_level.set(level.trim())) {
         Ok(()) => {
+            tracing::info!(level = admin.log_level.get(), "the log level was changed");
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
             response
         }
         Err(why) => {
-            let detail = format!("send a level such as `debug` or `tidegate=trace,info`: {why}");
+            let detail = format!(
+                "send a level such as debug or info,tidegate::hub=trace, as text or as \
+                 {{\"level\":\"debug\"}}: {why}"
+            );
             Problem::new(ProblemKind::BadRequest, detail).to_response().map(Body::from)
         }
     }
+}
+
+/// The level in a body: its text, or the `level` of a JSON object.
+fn level_of(body: &[u8]) -> Result<Cow<'_, str>, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Level {
+        level: String,
+    }
+
+    let text = std::str::from_utf8(body).map_err(|_| "it is not UTF-8".to_owned())?;
+    // No filter begins with a brace.
+    if text.trim_start().starts_with('{') {
+        let level: Level = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        return Ok(level.level.into());
+    }
+    Ok(text.into())
 }
 
 async fn not_found(request: Request<Body>) -> Response {
@@ -131,3 +158,6 @@ async fn not_found(request: Request<Body>) -> Response {
     let detail = format!("there is nothing at {path} on the admin port");
     Problem::new(ProblemKind::NotFound, detail).to_response().map(Body::from)
 }
+
+#[cfg(test)]
+mod tests;
