@@ -276,6 +276,20 @@ async fn a_drain_says_goodbye_with_a_jittered_retry_and_ends_cleanly() {
 }
 
 #[tokio::test]
+async fn a_second_signal_ends_the_process_at_once() {
+    let gateway = Gateway::ready(&["--drain-grace=20s", "--drain-deadline=60s"]).await;
+    let (_stream, _) = Stream::connect(gateway.public(), ROOM, &[]).await;
+    gateway.signal("TERM");
+    crate::support::eventually("the drain begins", Duration::from_secs(10), async || {
+        gateway.log().contains("draining")
+    })
+    .await;
+    let asked = tokio::time::Instant::now();
+    assert!(gateway.terminate().await.success());
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
 async fn a_client_that_goes_is_noticed_and_its_room_forgotten() {
     let gateway = Gateway::ready(&[]).await;
     let (stream, _) = Stream::connect(gateway.public(), ROOM, &[]).await;
