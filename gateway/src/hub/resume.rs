@@ -8,9 +8,11 @@ use crate::wire::GapReason;
 use super::positions::{Positions, ShardState};
 use super::window::Window;
 
-/// How far ahead of this pod a cursor may be before it is taken for another log's: pods of one
-/// log are milliseconds apart.
+/// How many records ahead of this pod a cursor may be before it is taken for another log's: pods
+/// of one log are milliseconds apart.
 const MOST_AHEAD: u128 = 1_000_000;
+/// The same for offsets that hold a time in their high half, in milliseconds.
+const MOST_AHEAD_MS: u128 = 60_000;
 
 /// What a stream asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +63,7 @@ pub(super) fn plan(
     let shards: Vec<Shard> = head.components().iter().map(|c| c.0).chain(extra).collect();
     for shard in shards {
         let Some(state) = positions.get(shard) else { continue };
-        let (position, reason) = place(positions, window, cursor, shard, state);
+        let (position, reason) = place(window, cursor, shard, state);
         own.set(shard, position);
         worst = worst.max_by_severity(reason);
     }
@@ -83,7 +85,6 @@ fn may_feed(positions: &Positions, shard: Shard, patterns: &[Pattern]) -> bool {
 
 /// Where the reader goes on in one shard, and which hole that leaves.
 fn place(
-    positions: &Positions,
     window: &Window,
     cursor: &Cursor,
     shard: Shard,
@@ -111,11 +112,9 @@ fn place(
     if asked.next > head.next {
         // From a pod that is further: skip what the reader has. Farther than any pod can be: the
         // log is another one.
-        let ahead = asked.next.0 - head.next.0;
-        return if ahead <= MOST_AHEAD && !head.tag.is_epoch() {
+        return if is_near(asked.next, head.next) {
             (asked, None)
         } else {
-            let _ = positions;
             (head, Some(GapReason::Recreated))
         };
     }
@@ -127,6 +126,15 @@ fn place(
         return (at(from, head), Some(GapReason::Expired));
     }
     (head, Some(GapReason::TooFar))
+}
+
+/// Whether a pod of the same log can be at `asked` while this one is at `head`.
+fn is_near(asked: Offset, head: Offset) -> bool {
+    let timed = head.0 >> 64 > 0;
+    if timed {
+        return (asked.0 >> 64) - (head.0 >> 64) <= MOST_AHEAD_MS;
+    }
+    asked.0 - head.0 <= MOST_AHEAD
 }
 
 /// A position without a known record before it, in the log that `head` is of.
