@@ -211,6 +211,7 @@ fn log_name(config: &Config) -> &'static str {
     match config.log.kind {
         LogKind::Memory => "memory",
         LogKind::Kafka => "kafka",
+        LogKind::Redis => "redis",
     }
 }
 

@@ -16,6 +16,7 @@ pub mod kafka;
 pub mod memory;
 pub mod murmur2;
 pub mod record;
+pub mod redis;
 
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::config::{Config, LogKind};
 use crate::cursor::{Offset, Position, Shard, SourceId, Tag};
-use crate::event::NewEvent;
+use crate::event::{MessageId, NewEvent};
 use record::Record;
 
 /// What a source's records are.
@@ -120,6 +121,9 @@ pub struct Receipt {
     pub tag: Tag,
     /// The log's time of it, in milliseconds since the Unix epoch.
     pub timestamp: i64,
+    /// The event was dropped for its idempotency key: all of this is of the first one with the
+    /// same, whose id this is.
+    pub duplicate: Option<MessageId>,
 }
 
 /// Why there is no receipt.
@@ -143,6 +147,8 @@ pub enum Log {
     Memory(memory::MemoryLog),
     /// Apache Kafka.
     Kafka(kafka::KafkaLog),
+    /// Redis Streams.
+    Redis(redis::RedisLog),
 }
 
 impl Log {
@@ -155,6 +161,7 @@ impl Log {
         match config.log.kind {
             LogKind::Memory => Ok(Self::Memory(memory::MemoryLog::open(&config.memory, sink))),
             LogKind::Kafka => Ok(Self::Kafka(kafka::KafkaLog::open(config, sink)?)),
+            LogKind::Redis => Ok(Self::Redis(redis::RedisLog::open(config, sink)?)),
         }
     }
 
@@ -170,6 +177,7 @@ impl Log {
         match self {
             Self::Memory(log) => log.publish(event),
             Self::Kafka(log) => log.publish(event, deadline).await,
+            Self::Redis(log) => log.publish(event, deadline).await,
         }
     }
 
@@ -179,6 +187,7 @@ impl Log {
         match self {
             Self::Memory(log) => log.close(),
             Self::Kafka(log) => log.close(deadline).await,
+            Self::Redis(log) => log.close(deadline).await,
         }
     }
 }

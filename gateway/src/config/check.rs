@@ -13,6 +13,7 @@ use super::units::{show_duration, show_size};
 pub(super) fn together(config: &Config, given: &mut Given) {
     listeners(config, given);
     kafka(config, given);
+    redis(config, given);
     auth(config, given);
     sizes(config, given);
 
@@ -80,6 +81,12 @@ fn kafka(config: &Config, given: &mut Given) {
                 );
             }
         }
+    }
+}
+
+fn redis(config: &Config, given: &mut Given) {
+    if config.log.kind == LogKind::Redis && config.redis.url.is_none() {
+        given.refuse_together(&["redis.url", "log.kind"], "log.kind redis needs redis.url");
     }
 }
 

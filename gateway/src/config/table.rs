@@ -22,11 +22,13 @@ words! {
         Json = "json",
     }
     /// Where events are kept and ordered.
-    LogKind, LOG_KIND, "memory or kafka" {
+    LogKind, LOG_KIND, "memory, kafka or redis" {
         /// In this process; gone with it.
         Memory = "memory",
         /// In Apache Kafka.
         Kafka = "kafka",
+        /// In Redis Streams.
+        Redis = "redis",
     }
     /// How a pod finds its partitions.
     Assignment, ASSIGNMENT, "group or manual" {
@@ -86,7 +88,8 @@ settings! {
 
     /// Where events are kept and ordered.
     log: LogConfig {
-        /// Where events are kept and ordered: `memory` (gone with the process) or `kafka`.
+        /// Where events are kept and ordered: `memory` (gone with the process), `kafka` or
+        /// `redis`.
         kind: LogKind = LOG_KIND, "memory";
         /// Most bytes of recent events that the pod keeps for resuming readers, with their frames.
         window_bytes: usize = kind::SIZE, "256MiB";
@@ -130,10 +133,12 @@ settings! {
         options: BTreeMap<String, String> = kind::OPTIONS, "";
     }
 
-    /// Redis Streams.
+    /// Redis Streams (`log.kind = redis`).
     redis: Redis {
         /// Where Redis is; the password is never shown.
         url: Option<Secret> = kind::REDIS_URL, "none";
+        /// Certificates to trust for `rediss://` (PEM); `none` is the system's.
+        ca_file: Option<PathBuf> = kind::FILE, "none";
         /// What the names of the keys begin with.
         prefix: String = kind::REDIS_PREFIX, "tidegate";
         /// How many streams the rooms' events are spread over; fixed once there are events.

@@ -91,18 +91,20 @@ async fn publish(
 
 /// Appends `event` to the log within the request's patience, and says where it is. With a key the
 /// receipt waits until this pod has read the record back: only the log's order tells whether an
-/// earlier one was delivered in its place.
+/// earlier one was delivered in its place. A log that keeps keys itself has looked already, and
+/// has no such record.
 pub(super) async fn append(app: &App, event: &NewEvent) -> Result<PublishReceipt, Problem> {
     let deadline = Instant::now() + app.config.publish.timeout;
     let receipt = app.log.publish(event, deadline).await.map_err(problem_of)?;
     let own = First {
         offset: receipt.offset,
         after: Position { next: receipt.offset.next(), tag: receipt.tag },
-        message_id: event.message_id,
+        message_id: receipt.duplicate.unwrap_or(event.message_id),
         published_at: receipt.timestamp,
     };
-    if event.idempotency_key.is_none() {
-        return Ok(receipt_of(app, event, receipt.shard, &own, false));
+    let duplicate = receipt.duplicate.is_some();
+    if duplicate || event.idempotency_key.is_none() {
+        return Ok(receipt_of(app, event, receipt.shard, &own, duplicate));
     }
     let first = first_of(app, event, &receipt, deadline).await?.unwrap_or(own);
     Ok(receipt_of(app, event, receipt.shard, &first, first.offset != own.offset))

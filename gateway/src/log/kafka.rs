@@ -127,6 +127,7 @@ impl KafkaLog {
             offset: Offset(u128::try_from(placed.offset).unwrap_or_default()),
             tag: Tag::of_record(key.as_bytes(), placed.timestamp, event.data.len(), message_id),
             timestamp: placed.timestamp,
+            duplicate: None,
         })
     }
 

@@ -151,7 +151,7 @@ impl Store {
         self.bytes += cost(&record);
         self.slots[slot].arrivals.push_back(self.first + self.records.len() as u64);
         self.records.push_back(record);
-        Ok(Receipt { shard, offset, tag: self.tag, timestamp: now })
+        Ok(Receipt { shard, offset, tag: self.tag, timestamp: now, duplicate: None })
     }
 
     /// Lets go of what is older than it may be.

@@ -1,0 +1,128 @@
+//! The log on Redis Streams.
+//!
+//! * The rooms' events are spread over `<prefix>:{events}:<n>` by murmur2 of the `event_id`;
+//!   broadcasts are in `<prefix>:{broadcast}`. How many streams there are is fixed with the first
+//!   pod and kept in `<prefix>:{events}:shards`.
+//! * An entry has the fields of [`record::field`](super::record::field), and `key` and `data`.
+//! * An entry's id, `ms-seq`, is its offset: `ms << 64 | seq`, an opaque order with holes. Its
+//!   `ms` is the event's time.
+//! * `<prefix>:{events}:epoch` is random and set once; every position's tag is made of it. A log
+//!   whose epoch is another one has been replaced.
+//! * An event is appended and its `Idempotency-Key` looked up in one script (`publish.lua`):
+//!   `<stream's set>:key:<uuid>` holds the first one's id and place for `dedupe.window`, by the
+//!   server's clock, and every use renews it.
+//! * Every pod reads all streams by itself, on a connection of its own ([`reader`]); there are no
+//!   consumer groups. Publishing goes through another connection ([`writer`]).
+//!
+//! One server takes the writes; its name may move between servers (a failover). The keys' hash
+//! tags keep what a script touches in one slot, but a cluster's redirections are not followed.
+
+mod advice;
+mod entry;
+mod link;
+mod place;
+mod reader;
+mod writer;
+
+use std::fmt;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::{PublishError, Receipt, Role, Sink, Source};
+use crate::config::Config;
+use crate::event::NewEvent;
+use link::Server;
+use reader::Reader;
+use writer::Writer;
+
+/// The names of the log's keys.
+#[derive(Debug, Clone)]
+struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    /// The set of streams that events of this kind are in; also the source's name.
+    fn set(&self, role: Role) -> String {
+        match role {
+            Role::Events => format!("{}:{{events}}", self.prefix),
+            Role::Broadcast => format!("{}:{{broadcast}}", self.prefix),
+        }
+    }
+
+    fn stream(&self, role: Role, index: u32) -> String {
+        match role {
+            Role::Events => format!("{}:{index}", self.set(role)),
+            Role::Broadcast => self.set(role),
+        }
+    }
+
+    fn epoch(&self) -> String {
+        format!("{}:epoch", self.set(Role::Events))
+    }
+
+    fn streams(&self) -> String {
+        format!("{}:shards", self.set(Role::Events))
+    }
+
+    /// The sources of a log whose events are spread over so many streams.
+    fn sources(&self, streams: u32) -> [Source; 2] {
+        [
+            Source::new(&self.set(Role::Events), Role::Events, streams),
+            Source::new(&self.set(Role::Broadcast), Role::Broadcast, 1),
+        ]
+    }
+}
+
+/// The log on a Redis server.
+pub struct RedisLog {
+    server: Arc<Server>,
+    writer: Writer,
+    reader: JoinHandle<()>,
+}
+
+impl fmt::Debug for RedisLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisLog").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+impl RedisLog {
+    /// Begins to read the streams of `config` into `sink`. Returns at once.
+    ///
+    /// # Errors
+    /// A `redis.url` that cannot be read, or a `redis.ca_file` that holds no certificates.
+    pub fn open(config: &Config, sink: impl Sink) -> anyhow::Result<Self> {
+        let server = Arc::new(Server::new(&config.redis).context("log.kind redis")?);
+        let keys = Keys { prefix: config.redis.prefix.clone() };
+        let reader = Reader::new(Arc::clone(&server), keys.clone(), config, sink);
+        Ok(Self {
+            writer: Writer::start(Arc::clone(&server), keys, config),
+            reader: tokio::spawn(reader.run()),
+            server,
+        })
+    }
+
+    /// Appends `event`, unless its key was used within `dedupe.window`, and waits until Redis and
+    /// `redis.wait_replicas` replicas have it, at the latest until `deadline`.
+    ///
+    /// # Errors
+    /// [`PublishError`] says whether the event can be in the log.
+    pub async fn publish(
+        &self,
+        event: &NewEvent,
+        deadline: Instant,
+    ) -> Result<Receipt, PublishError> {
+        self.writer.publish(event, deadline).await
+    }
+
+    /// Waits for what is being published, at the latest until `deadline`, and stops handing
+    /// records on.
+    pub async fn close(&self, deadline: Instant) {
+        self.writer.close(deadline).await;
+        self.reader.abort();
+    }
+}

@@ -1,0 +1,11 @@
+-- Says which log this is; begins one if there is none.
+-- KEYS: the log's epoch, how many streams its events are spread over
+-- ARGV: an epoch and a number of streams for a log that begins, the epoch to replace or ''
+-- Returns {epoch, streams}.
+local epoch = redis.call('GET', KEYS[1])
+if not epoch or epoch == ARGV[3] then
+  epoch = ARGV[1]
+  redis.call('SET', KEYS[1], epoch)
+end
+redis.call('SET', KEYS[2], ARGV[2], 'NX')
+return {epoch, redis.call('GET', KEYS[2])}
