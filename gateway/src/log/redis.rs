@@ -64,6 +64,10 @@ impl Keys {
         format!("{}:epoch", self.set(Role::Events))
     }
 
+    fn former_epochs(&self) -> String {
+        format!("{}:former", self.epoch())
+    }
+
     fn streams(&self) -> String {
         format!("{}:shards", self.set(Role::Events))
     }

@@ -8,6 +8,7 @@ mod clients;
 mod kafka_log;
 mod log_contract;
 mod publish;
+mod redis_log;
 mod subscribe;
 mod support;
 mod tidy;

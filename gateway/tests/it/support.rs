@@ -5,6 +5,7 @@ pub mod gateway;
 pub mod http;
 pub mod kafka;
 pub mod recording;
+pub mod redis;
 pub mod stream;
 
 use std::time::Duration;

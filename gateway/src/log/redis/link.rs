@@ -126,6 +126,16 @@ pub(super) struct Identity {
     pub(super) tag: Tag,
     /// How many streams its events are spread over.
     pub(super) streams: u32,
+    /// Epochs that it had before its end was lost, the newest first.
+    pub(super) former: Vec<String>,
+}
+
+impl Identity {
+    /// Whether it is that log, or what is left of it.
+    pub(super) fn continues(&self, other: &Self) -> bool {
+        self.streams == other.streams
+            && (self.epoch == other.epoch || self.former.contains(&other.epoch))
+    }
 }
 
 /// A connection with the scripts loaded. Used by one task only, a pipeline at a time.
@@ -180,19 +190,24 @@ impl Link {
         let mut pipe = redis::pipe();
         pipe.cmd("SCRIPT").arg("LOAD").arg(PUBLISH);
         pipe.cmd("SCRIPT").arg("LOAD").arg(LOOK);
-        pipe.cmd("EVAL").arg(HELLO).arg(2).arg(keys.epoch()).arg(keys.streams());
+        pipe.cmd("EVAL").arg(HELLO).arg(3);
+        pipe.arg(keys.epoch()).arg(keys.streams()).arg(keys.former_epochs());
         pipe.arg(rand::random::<u32>()).arg(server.streams).arg(replace.unwrap_or_default());
         let mut answers = self.call(&pipe, CONNECT).await?.into_iter();
         let mut next = || answers.next().unwrap_or(Value::Nil);
         self.publish = text(&next())?.to_owned();
         self.look = text(&next())?.to_owned();
         let identity = next();
-        let [epoch, streams] = items(&identity)? else { return Err(unexpected(&identity)) };
+        let [epoch, streams, former] = items(&identity)? else {
+            return Err(unexpected(&identity));
+        };
+        let former: Result<_, _> =
+            items(former)?.iter().map(|e| text(e).map(str::to_owned)).collect();
         let epoch = text(epoch)?.to_owned();
         let streams = text(streams)?.parse().map_err(|_| unexpected(streams))?;
         // Whatever was written there: it tells one log from another.
         let number = epoch.parse().unwrap_or_else(|_| crc32c::crc32c(epoch.as_bytes()));
-        Ok(Identity { epoch, tag: Tag::of_epoch(number), streams })
+        Ok(Identity { epoch, tag: Tag::of_epoch(number), streams, former: former? })
     }
 
     /// Whether the connection was lost since it was last used: nothing can be sent any more.

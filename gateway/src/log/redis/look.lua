@@ -1,15 +1,17 @@
 -- Says of each stream what a reader has to know. Values stay here.
 -- KEYS: the streams
 -- ARGV: an age in ms, then for each stream the id of the last entry that was read, or ''
--- Returns for each: the first entry's id or '', the last id that was ever given, how many entries
--- were ever added (-1: Redis does not say), how many there are, the id of the last entry that is
--- older than the age or '', whether the entry that was read is there, and its size in bytes.
+-- Returns the server's time in ms, then for each: the first entry's id or '', the last id that was
+-- ever given, how many entries were ever added (-1: Redis does not say), how many there are, the
+-- id of the last entry that is older than the age or '', and whether the entry that was read is
+-- there.
 local time = redis.call('TIME')
-local since = math.max(time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[1], 1)
-local looked = {}
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local since = math.max(now - ARGV[1], 1)
+local looked = {now}
 for n, key in ipairs(KEYS) do
   local read = ARGV[n + 1]
-  local found = {'', '0-0', 0, 0, '', 0, 0}
+  local found = {'', '0-0', 0, 0, '', 0}
   if redis.call('EXISTS', key) == 1 then
     local info = redis.call('XINFO', 'STREAM', key)
     local named = {}
@@ -17,7 +19,6 @@ for n, key in ipairs(KEYS) do
       named[info[i]] = info[i + 1]
     end
     local before = redis.call('XREVRANGE', key, string.format('(%.0f-0', since), '-', 'COUNT', 1)
-    local bytes = redis.pcall('MEMORY', 'USAGE', key)
     found = {
       named['first-entry'] and named['first-entry'][1] or '',
       named['last-generated-id'],
@@ -25,9 +26,8 @@ for n, key in ipairs(KEYS) do
       named['length'],
       before[1] and before[1][1] or '',
       read ~= '' and #redis.call('XRANGE', key, read, read, 'COUNT', 1) or 0,
-      type(bytes) == 'number' and bytes or 0,
     }
   end
-  looked[n] = found
+  looked[n + 1] = found
 end
 return looked

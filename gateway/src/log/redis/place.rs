@@ -2,7 +2,7 @@
 
 use redis::Value;
 
-use super::entry::{millis, offset};
+use super::entry::offset;
 use super::link::{items, number, text, unexpected};
 use crate::cursor::{Offset, Shard};
 
@@ -21,8 +21,6 @@ pub(super) struct Looked {
     before: Option<Offset>,
     /// Whether the entry that this pod read last is there.
     has_read: bool,
-    /// About how much memory it takes.
-    bytes: u64,
 }
 
 /// What has become of the place that this pod had.
@@ -39,7 +37,7 @@ pub(super) enum Verdict {
 impl Looked {
     /// Reads one item of what `look.lua` returns.
     pub(super) fn parse(value: &Value) -> Result<Self, String> {
-        let [first, last, added, length, before, has_read, bytes] = items(value)? else {
+        let [first, last, added, length, before, has_read] = items(value)? else {
             return Err(unexpected(value));
         };
         let id = |value: &Value| match text(value)? {
@@ -54,7 +52,6 @@ impl Looked {
             length: count(length)?.unwrap_or_default(),
             before: id(before)?,
             has_read: number(has_read)? == 1,
-            bytes: count(bytes)?.unwrap_or_default(),
         })
     }
 
@@ -78,16 +75,6 @@ impl Looked {
     /// The place after the last entry.
     pub(super) fn end(&self) -> Offset {
         if self.last == Offset(0) { Offset(0) } else { self.last.next() }
-    }
-
-    /// About how many bytes lie within the last `age_ms`, taking entries to be spread evenly.
-    pub(super) fn bytes_within(&self, age_ms: u64, now_ms: u64) -> u64 {
-        let Some(first) = self.first.map(millis) else { return 0 };
-        let last = millis(self.last);
-        let since = now_ms.saturating_sub(age_ms).max(first);
-        let (within, whole) = (last.saturating_sub(since), last.saturating_sub(first).max(1));
-        let share = u128::from(self.bytes) * u128::from(within) / u128::from(whole);
-        u64::try_from(share).unwrap_or(u64::MAX).min(self.bytes)
     }
 }
 
@@ -232,14 +219,5 @@ mod tests {
         assert_eq!(place.lag(&looked(Some(1), 11, 45, 15)), Some(2));
         let silent = Looked { added: None, ..looked(Some(1), 11, 0, 15) };
         assert_eq!(place.lag(&silent), None, "a Redis that does not say");
-    }
-
-    #[test]
-    fn the_bytes_of_an_age_are_its_share_of_the_stream() {
-        let stream = Looked { bytes: 1000, ..looked(Some(100), 200, 10, 10) };
-        assert_eq!(stream.bytes_within(1000, 200), 1000);
-        assert_eq!(stream.bytes_within(50, 200), 500);
-        assert_eq!(stream.bytes_within(50, 400), 0);
-        assert_eq!(Looked::default().bytes_within(50, 400), 0);
     }
 }

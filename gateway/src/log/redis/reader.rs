@@ -6,14 +6,14 @@
 //! * the same log, and they are: reading goes on;
 //! * another epoch: all streams are begun anew, with the new tag;
 //! * the same epoch and an end of a stream is missing (a failover to a replica that lagged, a
-//!   restart that lost its last second, a restored backup): this pod replaces the epoch, or the
-//!   readers' cursors would lie about what they have, and new entries could get ids that they
-//!   have passed;
+//!   restart that lost its last second, a restored backup): the first pod that notices replaces the
+//!   epoch, or the readers' cursors would lie about what they have, and new entries could get ids
+//!   that they have passed. All pods go on with the new tag, and repeat nothing;
 //! * trimmed past this pod's place: that stream is begun anew at its start.
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rand::RngExt as _;
 use redis::{Pipeline, Value};
@@ -22,11 +22,11 @@ use tokio::time::Instant;
 use super::Keys;
 use super::advice::advice;
 use super::entry::{self, Copier, before};
-use super::link::{CONNECT, Identity, Link, Server, items, text, unexpected};
+use super::link::{CONNECT, Identity, Link, Server, items, number, text, unexpected};
 use super::place::{Looked, Place, Verdict};
 use crate::config::Config;
-use crate::cursor::{Offset, Position};
-use crate::log::{Sink, Source};
+use crate::cursor::{Offset, Position, Shard};
+use crate::log::{KeysOnly, Sink, Source};
 
 /// How long Redis holds a read that finds nothing.
 const BLOCK: Duration = Duration::from_secs(2);
@@ -36,6 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait before connecting again: at first, and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How long the recent window is read back before the pod counts as caught up all the same: a
+/// window that takes longer to read than this must not keep a pod out of service.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(30);
 /// How many entries of one stream are read at once: at least, and at most when there are more.
 const COUNT: (usize, usize) = (32, 1024);
 /// From how many bytes on an answer is large enough: fewer entries are asked for.
@@ -46,15 +49,15 @@ pub(super) struct Reader<S> {
     server: Arc<Server>,
     keys: Keys,
     /// How much of the past is read at the start.
-    age: Duration,
-    /// How many bytes of it the window holds.
-    bytes: usize,
+    window: Duration,
+    /// How much before that is read for its keys only.
+    dedupe: Duration,
     sink: S,
     copier: Copier,
     /// Where this pod is, once it has been anywhere.
     known: Option<Known>,
-    /// Everything that was there at the start has been handed on.
-    caught_up: bool,
+    /// When the pod counts as caught up whatever is left to read; `None` once it is.
+    catch_up: Option<Instant>,
     back_off: Duration,
 }
 
@@ -70,12 +73,12 @@ impl<S: Sink> Reader<S> {
         Self {
             server,
             keys,
-            age: config.log.window_age,
-            bytes: config.log.window_bytes,
+            window: config.log.window_age,
+            dedupe: config.dedupe.window,
             sink,
             copier: Copier::default(),
             known: None,
-            caught_up: false,
+            catch_up: None,
             back_off: BACK_OFF.0,
         }
     }
@@ -101,8 +104,8 @@ impl<S: Sink> Reader<S> {
     async fn session(&mut self, said: &mut bool) -> Result<Infallible, String> {
         let (mut link, identity) = self.open(None).await?;
         match self.known.take() {
-            Some(known) if known.identity == identity => {
-                link = self.go_on(link, known).await?;
+            Some(known) if identity.continues(&known.identity) => {
+                link = self.go_on(link, identity, known).await?;
             }
             Some(_) => {
                 tracing::warn!(server = ?self.server, "the log on Redis was replaced by another one");
@@ -132,19 +135,14 @@ impl<S: Sink> Reader<S> {
             .iter()
             .flat_map(|source| (0..source.shards).map(move |index| (source, index)))
             .map(|(source, index)| {
-                let shard = crate::cursor::Shard { source: source.id, index };
+                let shard = Shard { source: source.id, index };
                 (shard, self.keys.stream(source.role, index))
             })
             .collect();
         let ask: Vec<_> = streams.iter().map(|(_, key)| (key.as_str(), None)).collect();
-        let mut looked = look(link, &ask, self.age).await?;
-        if let Some(age) = self.affordable(&looked) {
-            tracing::warn!(
-                age = ?age, window_age = ?self.age, window_bytes = self.bytes,
-                "the window does not hold the events of log.window_age; fewer are read at the start"
-            );
-            looked = look(link, &ask, age).await?;
-        }
+        let (now_ms, looked) = look(link, &ask, self.window + self.dedupe).await?;
+        let window = i64::try_from(self.window.as_millis()).unwrap_or(i64::MAX);
+        let before_ms = now_ms.saturating_sub(window);
         let places = streams.into_iter().zip(&looked);
         let places: Vec<_> = places
             .map(|((shard, key), looked)| Place::new(shard, key, looked.begin(), looked))
@@ -152,28 +150,27 @@ impl<S: Sink> Reader<S> {
         self.sink.sources(&sources);
         for (place, looked) in places.iter().zip(&looked) {
             let from = Position { next: place.next, tag: identity.tag };
-            self.sink.start(place.shard, from, looked.start());
+            // From the log's very start there is nothing before that would have to be known.
+            let keys_only =
+                (place.next > looked.start()).then(|| KeysOnly { before_ms, below: looked.end() });
+            self.sink.start(place.shard, from, looked.start(), keys_only);
         }
         self.known = Some(Known { identity, sources, places });
+        self.catch_up = Some(Instant::now() + CATCH_UP_LIMIT);
         self.note_caught_up();
         Ok(())
     }
 
-    /// A younger age than the window's, if more bytes than twice the window's lie within that:
-    /// the start would read what the window then drops.
-    fn affordable(&self, looked: &[Looked]) -> Option<Duration> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let bytes: u64 = looked.iter().map(|l| l.bytes_within(ms(self.age), ms(now))).sum();
-        let most = (self.bytes as u64).saturating_mul(2);
-        (bytes > most).then(|| self.age.mul_f64(most as f64 / bytes as f64))
-    }
-
     /// Goes on where the last session ended, as far as the log is still what it was.
-    async fn go_on(&mut self, mut link: Link, mut known: Known) -> Result<Link, String> {
+    async fn go_on(
+        &mut self,
+        mut link: Link,
+        mut identity: Identity,
+        mut known: Known,
+    ) -> Result<Link, String> {
         let ask: Vec<_> = known.places.iter().map(|p| (p.key.as_str(), p.read)).collect();
-        let looked = match look(&mut link, &ask, self.age).await {
-            Ok(looked) => looked,
+        let looked = match look(&mut link, &ask, self.window).await {
+            Ok((_, looked)) => looked,
             Err(why) => {
                 self.known = Some(known);
                 return Err(why);
@@ -181,30 +178,31 @@ impl<S: Sink> Reader<S> {
         };
         let verdicts: Vec<_> =
             known.places.iter().zip(&looked).map(|(place, looked)| place.verdict(looked)).collect();
-        let lost = verdicts.contains(&Verdict::Lost);
-        if lost {
+        if identity.epoch == known.identity.epoch && verdicts.contains(&Verdict::Lost) {
             tracing::error!(
                 server = ?self.server,
                 "Redis lost events that were read from it; the log is taken for another one from here on"
             );
             match self.open(Some(&known.identity.epoch)).await {
-                Ok(opened) => (link, known.identity) = opened,
+                Ok(opened) => (link, identity) = opened,
                 Err(why) => {
                     self.known = Some(known);
                     return Err(why);
                 }
             }
         }
+        let renamed = identity.epoch != known.identity.epoch;
+        known.identity = identity;
         for ((place, looked), verdict) in known.places.iter_mut().zip(&looked).zip(verdicts) {
             let next = match verdict {
                 Verdict::Trimmed => looked.start(),
                 // What was handed on is not handed on again; what comes may have lower ids.
                 Verdict::Lost => place.next.min(looked.end()),
-                Verdict::Holds if lost => place.next,
+                Verdict::Holds if renamed => place.next,
                 Verdict::Holds => continue,
             };
             let from = Position { next, tag: known.identity.tag };
-            self.sink.start(place.shard, from, looked.start());
+            self.sink.start(place.shard, from, looked.start(), None);
             let read = place.read.filter(|_| verdict == Verdict::Holds);
             *place = Place::new(place.shard, std::mem::take(&mut place.key), next, looked);
             place.read = read;
@@ -221,7 +219,7 @@ impl<S: Sink> Reader<S> {
         loop {
             let Some(known) = &mut self.known else { return Err("nothing to read".to_owned()) };
             let looks = Instant::now() >= look_at;
-            let pipe = ask(link, &self.keys, known, count, looks.then_some(self.age));
+            let pipe = ask(link, &self.keys, known, count, looks.then_some(self.window));
             let answers = link.call(&pipe, BLOCK + PATIENCE).await?;
             // Asked for after the entries: these are of the log that has the epoch, or of one that
             // was replaced in between, whose entries are no more.
@@ -262,7 +260,7 @@ impl<S: Sink> Reader<S> {
     /// Reports the lag, and ends the session if a stream is not what it was.
     fn judge(&mut self, answer: &Value) -> Result<(), String> {
         let Some(known) = &mut self.known else { return Ok(()) };
-        for (place, looked) in known.places.iter_mut().zip(looks(answer)?) {
+        for (place, looked) in known.places.iter_mut().zip(looks(answer)?.1) {
             // Not the verdict: the last read came after the question.
             if looked.end() < place.next && place.read.is_some() {
                 return Err(format!("the end of {} is missing", place.key));
@@ -277,9 +275,13 @@ impl<S: Sink> Reader<S> {
     }
 
     fn note_caught_up(&mut self) {
-        let Some(known) = &self.known else { return };
-        if !self.caught_up && known.places.iter().all(|place| place.next >= place.end) {
-            self.caught_up = true;
+        let (Some(limit), Some(known)) = (self.catch_up, &self.known) else { return };
+        let read = known.places.iter().all(|place| place.next >= place.end);
+        if !read && Instant::now() >= limit {
+            tracing::warn!(limit = ?CATCH_UP_LIMIT, "the recent window is still being read; serving all the same");
+        }
+        if read || Instant::now() >= limit {
+            self.catch_up = None;
             self.sink.caught_up();
         }
     }
@@ -320,20 +322,23 @@ async fn look(
     link: &mut Link,
     streams: &[(&str, Option<Offset>)],
     age: Duration,
-) -> Result<Vec<Looked>, String> {
+) -> Result<(i64, Vec<Looked>), String> {
     let mut pipe = redis::pipe();
     ask_look(&mut pipe, link, streams, age);
     let answers = link.call(&pipe, PATIENCE).await?;
-    let looked = looks(&answers[0])?;
+    let (now_ms, looked) = looks(&answers[0])?;
     if looked.len() == streams.len() {
-        Ok(looked)
+        Ok((now_ms, looked))
     } else {
         Err("Redis looked at other streams than was asked".to_owned())
     }
 }
 
-fn looks(answer: &Value) -> Result<Vec<Looked>, String> {
-    items(answer)?.iter().map(Looked::parse).collect()
+/// The server's time in ms, and what was found.
+fn looks(answer: &Value) -> Result<(i64, Vec<Looked>), String> {
+    let [now_ms, looked @ ..] = items(answer)? else { return Err(unexpected(answer)) };
+    let looked = looked.iter().map(Looked::parse).collect::<Result<_, _>>()?;
+    Ok((number(now_ms)?, looked))
 }
 
 /// The entries of an answer to `XREAD`, with the number of their place.

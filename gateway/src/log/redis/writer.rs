@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use redis::{Pipeline, Value};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -74,11 +75,23 @@ impl Writer {
         }
         let Some(jobs) = self.jobs.lock().clone() else { return Err(closed()) };
         let busy = || PublishError::NotAccepted("Redis does not keep up".to_owned());
+        // Without waiting where that is possible: what waits may be woken in another order than
+        // it came, and the lines of a batch are to be in the log as they were sent.
         let room = u32::try_from(bytes.min(QUEUE_BYTES)).unwrap_or(u32::MAX);
-        let room = timeout_at(deadline, Arc::clone(&self.bytes).acquire_many_owned(room));
-        let room = room.await.map_err(|_| busy())?.map_err(|_| closed())?;
+        let room = match Arc::clone(&self.bytes).try_acquire_many_owned(room) {
+            Ok(room) => room,
+            Err(_) => timeout_at(deadline, Arc::clone(&self.bytes).acquire_many_owned(room))
+                .await
+                .map_err(|_| busy())?
+                .map_err(|_| closed())?,
+        };
         let (job, answer) = Job::new(event, deadline, room);
-        timeout_at(deadline, jobs.send(job)).await.map_err(|_| busy())?.map_err(|_| closed())?;
+        if let Err(TrySendError::Full(job)) = jobs.try_send(job) {
+            timeout_at(deadline, jobs.send(job))
+                .await
+                .map_err(|_| busy())?
+                .map_err(|_| closed())?;
+        }
         // Or the queue would stay open for as long as this publish waits.
         drop(jobs);
         answer.wait().await

@@ -95,16 +95,14 @@ impl Job {
 impl Answer {
     /// Waits for the outcome until the deadline.
     pub(super) async fn wait(self) -> Outcome {
-        match timeout_at(self.deadline, self.outcome).await {
+        let why = match timeout_at(self.deadline, self.outcome).await {
             Ok(Ok(outcome)) => return outcome,
-            // The log was closed.
-            Ok(Err(_)) => {}
-            Err(_) => {}
-        }
-        let late = "Redis did not answer in time".to_owned();
+            Ok(Err(_)) => "the log was closed".to_owned(),
+            Err(_) => "Redis did not answer in time".to_owned(),
+        };
         match self.state.compare_exchange(WAITS, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => Err(PublishError::NotAccepted(late)),
-            Err(_) => Err(PublishError::OutcomeUnknown(late)),
+            Ok(_) => Err(PublishError::NotAccepted(why)),
+            Err(_) => Err(PublishError::OutcomeUnknown(why)),
         }
     }
 }
