@@ -10,11 +10,12 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{self, Keys, Rules as AuthRules, Verifier};
-use crate::config::{Auth, AuthMode, Config, LogKind};
+use crate::config::{Auth, AuthMode, Config, LogKind, Tls as TlsSettings};
 use crate::consumer::{Consumer, Dedupe};
 use crate::health::{Health, Latch};
 use crate::http::admin::{self, Admin, ConnectionsReport, RoomReport};
 use crate::http::listener::{self, Rules};
+use crate::http::tls::{self, Files, Tls};
 use crate::http::{self, App, Places};
 use crate::hub::{Bounds, Hub, Spelling};
 use crate::log::Log;
@@ -41,6 +42,7 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
     let health = Arc::new(Health::new());
     let hub = Hub::new(bounds(&config));
     let (verifier, fixed_keys) = verifier(&config.auth).await?;
+    let tls = tls(&config.tls).await?;
     let public = listener::bind(config.public.addr)?;
     let admin_listener = listener::bind(config.admin.addr)?;
     let (public_addr, admin_addr) = (public.local_addr()?, admin_listener.local_addr()?);
@@ -68,24 +70,25 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
     let (close_public, public_closed) = watch::channel(false);
     let (close_admin, admin_closed) = watch::channel(false);
     let sockets = config.limits.connections + config.limits.held_refusals + SPARE_SOCKETS;
-    let rules = |sockets| Rules {
+    let rules = |sockets, tls: Option<&Tls>| Rules {
         header_timeout: config.limits.header_timeout,
         write_timeout: config.stream.write_timeout,
         connections: Places::new(sockets),
+        tls: tls.map(Tls::acceptor),
     };
     let admin_router = admin::router(admin(&app, &health, log_level));
     let admin_tracker = TaskTracker::new();
     let admin_task = tokio::spawn(listener::serve(
         admin_listener,
         admin_router,
-        rules(SPARE_SOCKETS),
+        rules(SPARE_SOCKETS, None),
         admin_closed,
         admin_tracker,
     ));
     let public_task = tokio::spawn(listener::serve(
         public,
         http::router(Arc::clone(&app)),
-        rules(sockets),
+        rules(sockets, tls.as_ref()),
         public_closed,
         tracker.clone(),
     ));
@@ -95,6 +98,7 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
         admin = %admin_addr,
         pod = config.pod.name,
         log = log_name(&config),
+        tls = tls.is_some(),
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
@@ -104,6 +108,7 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
 
     let sweeper = tokio::spawn(sweep(Arc::clone(&hub), Arc::clone(&verifier)));
     let reloader = tokio::spawn(follow_keys(verifier, fixed_keys, config.auth.keys_file.clone()));
+    let certificates = tokio::spawn(follow_certificate(tls));
     let signals = tokio::spawn(Arc::clone(&shutdown).run_signals());
 
     drain(&app, &health, &tracker, close_public).await;
@@ -114,7 +119,7 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
         () = shutdown.until(Phase::Done) => tracing::warn!("the log was not closed in time"),
     }
     let _ = close_admin.send(true);
-    for task in [sweeper, reloader, signals, public_task, admin_task] {
+    for task in [sweeper, reloader, certificates, signals, public_task, admin_task] {
         task.abort();
     }
     tracing::info!("drained");
@@ -190,6 +195,22 @@ async fn verifier(settings: &Auth) -> anyhow::Result<(Arc<Verifier>, Keys)> {
 async fn follow_keys(verifier: Arc<Verifier>, fixed: Keys, path: Option<PathBuf>) {
     if let Some(path) = path {
         auth::reload::follow(&verifier, &fixed, &path, KEYS_READ_EVERY).await;
+    }
+}
+
+/// TLS for the public port, if it is set. `check-config` has seen to it that there are both files.
+async fn tls(settings: &TlsSettings) -> anyhow::Result<Option<Tls>> {
+    let (Some(cert), Some(key)) = (&settings.cert_file, &settings.key_file) else {
+        return Ok(None);
+    };
+    let files = Files { cert: cert.clone(), key: key.clone() };
+    Tls::open(files).await.map(Some).context("tls.cert_file and tls.key_file")
+}
+
+/// Follows the certificate's files, if there are any.
+async fn follow_certificate(tls: Option<Tls>) {
+    if let Some(tls) = tls {
+        tls.follow(tls::EVERY).await;
     }
 }
 

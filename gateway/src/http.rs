@@ -8,6 +8,7 @@ pub mod publish;
 pub mod refusal;
 pub mod subscribe;
 pub mod target;
+pub mod tls;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

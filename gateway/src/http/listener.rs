@@ -1,31 +1,37 @@
 //! Accepting connections: an own loop around hyper, since a gateway's sockets want small buffers,
 //! deadlines on headers and writes, and an end that does not wait for open streams.
 
+mod deadline;
+mod streams;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::response::Response;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use self::deadline::WriteDeadline;
+use self::streams::{Activity, Steps, Streams};
 use super::Places;
 use super::refusal::Unanswered;
+use super::tls::ALPN_HTTP2;
 use crate::problem::{Problem, ProblemKind};
 use crate::telemetry::metrics;
 
@@ -42,9 +48,12 @@ const HEAD_BYTES: usize = 64 * 1024;
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How many streams one HTTP/2 connection may have open.
 const HTTP2_STREAMS: u32 = 256;
+/// How long an HTTP/2 connection may have no request open between two. Over HTTP/1.1 that is the
+/// time for the next request's head.
+const HTTP2_IDLE: Duration = Duration::from_secs(60);
 
 /// What a listener's connections are held to.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Rules {
     /// How long a request's head may take.
     pub header_timeout: Duration,
@@ -52,6 +61,8 @@ pub struct Rules {
     pub write_timeout: Duration,
     /// How many connections there may be; beyond it they are closed unanswered.
     pub connections: Arc<Places>,
+    /// What shakes hands, if TLS is spoken. A handshake has the time of a head.
+    pub tls: Option<TlsAcceptor>,
 }
 
 /// Binds `addr`.
@@ -138,45 +149,149 @@ async fn connection(
     socket: TcpStream,
     router: Router,
     rules: Rules,
-    mut closed: watch::Receiver<bool>,
+    closed: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     set_options(&socket)?;
-    let http2 = tokio::time::timeout(rules.header_timeout, speaks_http2(&socket)).await;
-    let service = service_fn(move |request: Request<Incoming>| {
-        let router = router.clone();
-        // Boxed: hyper gives the socket back only where the request's future can be moved.
-        Box::pin(async move {
-            // The router itself cannot fail.
-            let Ok(response) = router.oneshot(request.map(Body::new)).await;
-            if response.extensions().get::<Unanswered>().is_some() {
-                return Err(io::Error::other("too many refusals are held; closed unanswered"));
+    match rules.tls.clone() {
+        None => {
+            let http2 = tokio::time::timeout(rules.header_timeout, speaks_http2(&socket)).await;
+            let socket = WriteDeadline::new(socket, rules.write_timeout);
+            match http2 {
+                Ok(http2) => speak(socket, http2?, router, rules, closed).await,
+                Err(_) => say_timeout(socket, rules.header_timeout).await,
             }
-            Ok(response)
-        })
-    });
-    let Ok(http2) = http2 else {
-        return say_timeout(socket, rules.header_timeout).await;
-    };
-    let io = TokioIo::new(WriteDeadline::new(socket, rules.write_timeout));
-    if http2? {
-        let connection = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(HTTP2_STREAMS)
-            .max_header_list_size(HEAD_BYTES as u32)
-            .keep_alive_interval(KEEPALIVE)
-            .serve_connection(io, service);
-        let mut connection = std::pin::pin!(connection);
-        tokio::select! {
-            ended = connection.as_mut() => return Ok(ended?),
-            _ = closed.wait_for(|closed| *closed) => connection.as_mut().graceful_shutdown(),
         }
-        return Ok(connection.await?);
+        // Boxed: connections in cleartext would be as large as those with a session.
+        Some(tls) => Box::pin(over_tls(socket, &tls, router, rules, closed)).await,
     }
+}
+
+/// Shakes hands and speaks what was agreed on.
+async fn over_tls(
+    socket: TcpStream,
+    tls: &TlsAcceptor,
+    router: Router,
+    rules: Rules,
+    closed: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let handshake = async {
+        let mut first = [0];
+        if socket.peek(&mut first).await? == 0 {
+            // A probe that only looks whether somebody listens is no handshake that failed.
+            return Ok(None);
+        }
+        if first[0].is_ascii_uppercase() {
+            say_https(socket).await?;
+            return Err(io::Error::other("HTTP without TLS"));
+        }
+        tls.accept(WriteDeadline::new(socket, rules.write_timeout)).await.map(Some)
+    };
+    let shaken = match tokio::time::timeout(rules.header_timeout, handshake).await {
+        Ok(shaken) => shaken,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long")),
+    };
+    match shaken {
+        Ok(None) => Ok(()),
+        Ok(Some(session)) => {
+            let http2 = session.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
+            speak(session, http2, router, rules, closed).await
+        }
+        Err(error) => {
+            metrics::connection_refused(metrics::Refused::Tls);
+            Err(error.into())
+        }
+    }
+}
+
+/// Serves one connection, whatever carries it.
+async fn speak<S>(
+    socket: S,
+    http2: bool,
+    router: Router,
+    rules: Rules,
+    closed: watch::Receiver<bool>,
+) -> anyhow::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let site = Site { router };
+    match http2 {
+        true => speak_http2(socket, site, rules, closed).await,
+        false => speak_http1(socket, site, rules, closed).await,
+    }
+}
+
+/// What a connection's requests are answered with.
+#[derive(Clone)]
+struct Site {
+    router: Router,
+}
+
+impl Site {
+    async fn answer(self, request: Request<Incoming>) -> io::Result<Response> {
+        // The router itself cannot fail.
+        let Ok(response) = self.router.oneshot(request.map(Body::new)).await;
+        if response.extensions().get::<Unanswered>().is_some() {
+            return Err(io::Error::other("too many refusals are held; closed unanswered"));
+        }
+        Ok(response)
+    }
+}
+
+async fn speak_http2<S>(
+    socket: S,
+    site: Site,
+    rules: Rules,
+    mut closed: watch::Receiver<bool>,
+) -> anyhow::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let activity = Activity::new();
+    let streams = Streams { activity: Arc::clone(&activity), write_timeout: rules.write_timeout };
+    let service = service_fn(move |request| {
+        let answer = site.clone().answer(request);
+        async { answer.await.map(|response| response.map(Steps::new)) }
+    });
+    let connection = http2::Builder::new(streams)
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(HTTP2_STREAMS)
+        .max_header_list_size(HEAD_BYTES as u32)
+        // Also what ends a head in parts: no frame may come between them, not even an answer.
+        .keep_alive_interval(KEEPALIVE)
+        .serve_connection(TokioIo::new(socket), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return Ok(ended?),
+        _ = closed.wait_for(|closed| *closed) => {}
+        () = activity.idle(rules.header_timeout, HTTP2_IDLE) => {
+            anyhow::ensure!(activity.served(), "no request within {:?}", rules.header_timeout);
+        }
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        ended = connection.as_mut() => Ok(ended?),
+        // A client that does not go when it is asked to.
+        () = activity.idle(rules.header_timeout, rules.header_timeout) => Ok(()),
+    }
+}
+
+async fn speak_http1<S>(
+    socket: S,
+    site: Site,
+    rules: Rules,
+    mut closed: watch::Receiver<bool>,
+) -> anyhow::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    // Boxed: hyper gives the socket back only where the request's future can be moved.
+    let service = service_fn(move |request| Box::pin(site.clone().answer(request)));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(rules.header_timeout)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(io, service);
+        .serve_connection(TokioIo::new(socket), service);
     let mut until_closed = Some(Box::pin(async move {
         // An error means that the gateway is gone, which is as closed as can be.
         let _ = closed.wait_for(|closed| *closed).await;
@@ -189,11 +304,10 @@ async fn connection(
         connection.poll_without_shutdown(cx)
     });
     let ended = ended.await;
-    let socket = connection.into_parts().io.into_inner().inner;
+    let mut socket = connection.into_parts().io.into_inner();
     match ended {
         Err(error) if error.is_timeout() => say_timeout(socket, rules.header_timeout).await,
         ended => {
-            let mut socket = socket;
             let shut = tokio::time::timeout(rules.write_timeout, socket.shutdown()).await;
             ended?;
             Ok(shut??)
@@ -202,90 +316,30 @@ async fn connection(
 }
 
 /// Tells a client whose request's head did not come in time.
-async fn say_timeout(mut socket: TcpStream, limit: Duration) -> anyhow::Result<()> {
+async fn say_timeout(mut socket: impl AsyncWrite + Unpin, limit: Duration) -> anyhow::Result<()> {
     let detail = format!("the request's head did not arrive within {limit:?}");
-    let body = Problem::new(ProblemKind::IdleTimeout, detail).to_json();
-    let head = format!(
-        "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
-    let answer = [head.as_bytes(), &body].concat();
+    let answer = last_words("408 Request Timeout", &Problem::new(ProblemKind::IdleTimeout, detail));
     tokio::time::timeout(limit, socket.write_all(&answer)).await??;
     tokio::time::timeout(limit, socket.shutdown()).await??;
     Ok(())
 }
 
-/// A socket whose writes fail when the peer takes nothing for too long. Without it a client that
-/// has stopped reading holds its connection, and a drain, for ever.
-struct WriteDeadline {
-    inner: TcpStream,
-    limit: Duration,
-    /// Armed while a write waits.
-    waiting: Option<Pin<Box<Sleep>>>,
+/// Tells a client that speaks HTTP where TLS is spoken, which would look like rubbish to it.
+async fn say_https(mut socket: TcpStream) -> io::Result<()> {
+    // Read, or closing resets the connection, and with it the answer.
+    let _ = socket.read(&mut [0; 4096]).await?;
+    let problem = Problem::new(ProblemKind::BadRequest, "this port speaks TLS; use https");
+    socket.write_all(&last_words("400 Bad Request", &problem)).await?;
+    socket.shutdown().await
 }
 
-impl WriteDeadline {
-    fn new(inner: TcpStream, limit: Duration) -> Self {
-        Self { inner, limit, waiting: None }
-    }
-
-    fn check<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        wrote: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if wrote.is_ready() {
-            self.waiting = None;
-            return wrote;
-        }
-        let deadline = Instant::now() + self.limit;
-        let waiting =
-            self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        ready!(waiting.as_mut().poll(cx));
-        metrics::send_failure(metrics::SendFailure::WriteTimeout);
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
-    }
-}
-
-impl AsyncRead for WriteDeadline {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for WriteDeadline {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.inner).poll_write(cx, buf);
-        self.check(cx, wrote)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
-        self.check(cx, wrote)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
+/// A response that ends its connection.
+fn last_words(status: &str, problem: &Problem) -> Vec<u8> {
+    let body = problem.to_json();
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), &body].concat()
 }

@@ -72,9 +72,15 @@ const SIGNATURES: Counter = Counter(
     "reason",
     "Requests that were refused for their signature, by reason",
 );
+const TLS_NOT_AFTER: Gauge = Gauge(
+    "tidegate_tls_not_after_seconds",
+    "",
+    "When the certificate that is served ends, in seconds since the Unix epoch; absent without TLS",
+);
 const BUILD_INFO: Gauge = Gauge("tidegate_build_info", "", "1, with the version as a label");
 
-const GAUGES: [&Gauge; 6] = [&CONNECTIONS, &ROOMS, &DRAINING, &LOG_UP, &LAG, &BUILD_INFO];
+const GAUGES: [&Gauge; 7] =
+    [&CONNECTIONS, &ROOMS, &DRAINING, &LOG_UP, &LAG, &TLS_NOT_AFTER, &BUILD_INFO];
 const COUNTERS: [&Counter; 9] = [
     &OPENED,
     &CLOSED,
@@ -332,6 +338,11 @@ pub fn malformed_record(kind: &'static str) {
 /// A signature was refused.
 pub fn signature_failure(reason: FailureReason) {
     SIGNATURES.add_to(reason.as_str(), 1);
+}
+
+/// When the certificate that is served ends, in seconds since the Unix epoch.
+pub fn tls_not_after(seconds: i64) {
+    TLS_NOT_AFTER.set(seconds as f64);
 }
 
 /// The time as `published_at` counts it, in milliseconds since the Unix epoch.

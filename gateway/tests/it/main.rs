@@ -12,3 +12,5 @@ mod redis_log;
 mod subscribe;
 mod support;
 mod tidy;
+mod tls;
+mod versions;

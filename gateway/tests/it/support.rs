@@ -7,6 +7,7 @@ pub mod kafka;
 pub mod recording;
 pub mod redis;
 pub mod stream;
+pub mod tls;
 
 use std::time::Duration;
 

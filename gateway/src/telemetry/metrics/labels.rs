@@ -60,6 +60,8 @@ label! {
         NotReady = "not_ready",
         /// As many sockets are open as may be: closed unanswered.
         Sockets = "sockets",
+        /// No TLS session came about.
+        Tls = "tls",
     }
 }
 

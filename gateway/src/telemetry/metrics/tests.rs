@@ -89,7 +89,7 @@ fn check_histogram(name: &str, family: &Family) {
 }
 
 /// The contract's series, with their labels.
-const CONTRACT: [(&str, &str, &[&str]); 25] = [
+const CONTRACT: [(&str, &str, &[&str]); 26] = [
     ("tidegate_connections", "gauge", &["protocol"]),
     ("tidegate_connections_opened_total", "counter", &[]),
     ("tidegate_connections_closed_total", "counter", &["reason"]),
@@ -114,6 +114,7 @@ const CONTRACT: [(&str, &str, &[&str]); 25] = [
     ("tidegate_dead_letters_total", "counter", &["reason"]),
     ("tidegate_malformed_records_total", "counter", &["kind"]),
     ("tidegate_signature_failures_total", "counter", &["reason"]),
+    ("tidegate_tls_not_after_seconds", "gauge", &[]),
     ("tidegate_build_info", "gauge", &["version"]),
 ];
 
@@ -123,6 +124,7 @@ const CONTRACT: [(&str, &str, &[&str]); 25] = [
 fn every_series_of_the_contract_is_well_formed_and_counts() {
     init();
     init();
+    tls_not_after(1);
     // These two have no closed list of labels to begin with.
     consumer_lag("tidegate.events", 0, 0);
     malformed_record("no_key");
