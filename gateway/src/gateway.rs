@@ -104,6 +104,8 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
     );
     if config.auth.mode == AuthMode::Off {
         tracing::warn!("auth.mode is off: anybody who reaches the public port may publish");
+    } else if config.cors.origins.iter().any(|origin| origin == "*") {
+        tracing::warn!("cors.origins is *: any page may read with its visitor's cookie");
     }
 
     let sweeper = tokio::spawn(sweep(Arc::clone(&hub), Arc::clone(&verifier)));

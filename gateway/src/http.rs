@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod batch;
 pub mod body;
+pub mod cors;
 pub mod listener;
 pub mod publish;
 pub mod refusal;
@@ -15,6 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{get, post};
 use http::header::CONTENT_TYPE;
@@ -115,7 +117,8 @@ impl Drop for Place {
 
 /// The public routes.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new()
+    let origins = cors::Origins::new(&app.config.cors.origins);
+    let router = Router::new()
         .route(
             "/v1/subscribe/events/{event_id}/types/{event_type}",
             get(subscribe::room).head(head_of_a_stream),
@@ -126,7 +129,11 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/sse/batch", post(batch::batch))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
-        .with_state(app)
+        .with_state(app);
+    match origins {
+        Some(origins) => router.layer(from_fn_with_state(origins, cors::layer)),
+        None => router,
+    }
 }
 
 /// A HEAD must not open a stream.

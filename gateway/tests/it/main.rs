@@ -5,6 +5,7 @@ mod auth;
 mod batch;
 mod cli;
 mod clients;
+mod cors;
 mod kafka_log;
 mod log_contract;
 mod publish;
