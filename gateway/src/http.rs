@@ -5,12 +5,15 @@ pub mod batch;
 pub mod body;
 pub mod cors;
 pub mod listener;
+pub mod peer;
 pub mod publish;
+pub mod quota;
 pub mod refusal;
 pub mod subscribe;
 pub mod target;
 pub mod tls;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,11 +28,13 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use self::quota::Quota;
 use crate::auth::verifier::GrantState;
 use crate::auth::{Grant, Verifier};
 use crate::config::Config;
 use crate::connection::Ends;
 use crate::consumer::Dedupe;
+use crate::event::User;
 use crate::hub::Hub;
 use crate::log::Log;
 use crate::problem::{Problem, ProblemKind};
@@ -51,6 +56,10 @@ pub struct App {
     pub shutdown: Arc<Shutdown>,
     /// How many streams may be open.
     pub streams: Arc<Places>,
+    /// How many of them each address has; a network of IPv6 counts as one.
+    pub per_ip: Arc<Quota<IpAddr>>,
+    /// How many of them each user has.
+    pub per_user: Arc<Quota<User>>,
     /// Places for refused streams that wait for their goodbye.
     pub held: refusal::Held,
 }

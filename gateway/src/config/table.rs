@@ -60,7 +60,7 @@ settings! {
     public: Public {
         /// Address and port of the public listener.
         addr: SocketAddr = kind::ADDRESS, "0.0.0.0:30000";
-        /// Networks of the proxies whose `X-Forwarded-For` counts.
+        /// Networks of the proxies whose `X-Forwarded-For`, or else `Forwarded`, counts.
         trusted_proxies: Vec<IpNet> = kind::NETWORKS, "none";
     }
 

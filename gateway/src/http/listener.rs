@@ -30,6 +30,7 @@ use tower::ServiceExt as _;
 use self::deadline::WriteDeadline;
 use self::streams::{Activity, Steps, Streams};
 use super::Places;
+use super::peer::Hop;
 use super::refusal::Unanswered;
 use super::tls::ALPN_HTTP2;
 use crate::problem::{Problem, ProblemKind};
@@ -109,7 +110,7 @@ pub async fn serve(
             metrics::connection_refused(metrics::Refused::Sockets);
             continue;
         };
-        let connection = connection(socket, router.clone(), rules.clone(), closed.clone());
+        let connection = connection(socket, peer, router.clone(), rules.clone(), closed.clone());
         tracker.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%peer, %error, "connection ended");
@@ -147,6 +148,7 @@ async fn speaks_http2(socket: &TcpStream) -> io::Result<bool> {
 
 async fn connection(
     socket: TcpStream,
+    peer: SocketAddr,
     router: Router,
     rules: Rules,
     closed: watch::Receiver<bool>,
@@ -157,12 +159,12 @@ async fn connection(
             let http2 = tokio::time::timeout(rules.header_timeout, speaks_http2(&socket)).await;
             let socket = WriteDeadline::new(socket, rules.write_timeout);
             match http2 {
-                Ok(http2) => speak(socket, http2?, router, rules, closed).await,
+                Ok(http2) => speak(socket, http2?, peer, router, rules, closed).await,
                 Err(_) => say_timeout(socket, rules.header_timeout).await,
             }
         }
         // Boxed: connections in cleartext would be as large as those with a session.
-        Some(tls) => Box::pin(over_tls(socket, &tls, router, rules, closed)).await,
+        Some(tls) => Box::pin(over_tls(socket, &tls, peer, router, rules, closed)).await,
     }
 }
 
@@ -170,6 +172,7 @@ async fn connection(
 async fn over_tls(
     socket: TcpStream,
     tls: &TlsAcceptor,
+    peer: SocketAddr,
     router: Router,
     rules: Rules,
     closed: watch::Receiver<bool>,
@@ -194,7 +197,7 @@ async fn over_tls(
         Ok(None) => Ok(()),
         Ok(Some(session)) => {
             let http2 = session.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
-            speak(session, http2, router, rules, closed).await
+            speak(session, http2, peer, router, rules, closed).await
         }
         Err(error) => {
             metrics::connection_refused(metrics::Refused::Tls);
@@ -207,6 +210,7 @@ async fn over_tls(
 async fn speak<S>(
     socket: S,
     http2: bool,
+    peer: SocketAddr,
     router: Router,
     rules: Rules,
     closed: watch::Receiver<bool>,
@@ -214,7 +218,7 @@ async fn speak<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let site = Site { router };
+    let site = Site { router, peer: Hop::new(peer.ip()) };
     match http2 {
         true => speak_http2(socket, site, rules, closed).await,
         false => speak_http1(socket, site, rules, closed).await,
@@ -225,10 +229,12 @@ where
 #[derive(Clone)]
 struct Site {
     router: Router,
+    peer: Hop,
 }
 
 impl Site {
-    async fn answer(self, request: Request<Incoming>) -> io::Result<Response> {
+    async fn answer(self, mut request: Request<Incoming>) -> io::Result<Response> {
+        request.extensions_mut().insert(self.peer);
         // The router itself cannot fail.
         let Ok(response) = self.router.oneshot(request.map(Body::new)).await;
         if response.extensions().get::<Unanswered>().is_some() {

@@ -24,6 +24,10 @@ use crate::wire;
 pub enum Refusal {
     /// `limits.connections` streams are open.
     Connections,
+    /// `limits.connections_per_ip` streams are open from this address.
+    PerIp,
+    /// `limits.connections_per_user` streams of this user are open.
+    PerUser,
     /// The pod is going.
     Draining,
     /// The log has not been reached yet.
@@ -35,6 +39,8 @@ impl Refusal {
     fn counted(self) -> Refused {
         match self {
             Self::Connections => Refused::Connections,
+            Self::PerIp => Refused::PerIp,
+            Self::PerUser => Refused::PerUser,
             Self::Draining => Refused::Draining,
             Self::NotReady => Refused::NotReady,
         }
@@ -45,6 +51,16 @@ impl Refusal {
             Self::Connections => Problem::new(
                 ProblemKind::Overloaded,
                 "this pod holds as many streams as it may (limits.connections); try again",
+            ),
+            Self::PerIp => Problem::new(
+                ProblemKind::Overloaded,
+                "this address has as many streams here as it may (limits.connections_per_ip); \
+                 close one, or try again",
+            ),
+            Self::PerUser => Problem::new(
+                ProblemKind::Overloaded,
+                "this user has as many streams here as one may (limits.connections_per_user); \
+                 close one, or try again",
             ),
             Self::Draining => Problem::new(
                 ProblemKind::Draining,
@@ -60,7 +76,7 @@ impl Refusal {
     fn goodbye(self) -> &'static str {
         match self {
             Self::Draining => "drain",
-            Self::Connections | Self::NotReady => "overloaded",
+            Self::Connections | Self::PerIp | Self::PerUser | Self::NotReady => "overloaded",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `GET /v1/subscribe…`: from a request to a stream.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -9,14 +10,15 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use tokio::time::Instant;
 
-use super::App;
+use super::quota::Share;
 use super::refusal::{self, Refusal};
 use super::target::{self, Query};
+use super::{App, Place, peer};
 use crate::auth::Credentials;
 use crate::auth::credentials::Cookies;
 use crate::connection::{Connection, HeartbeatForm, Terms};
 use crate::cursor::Cursor;
-use crate::event::Pattern;
+use crate::event::{Pattern, User};
 use crate::hub::{Opened, Start};
 use crate::problem::Problem;
 use crate::shutdown::Phase;
@@ -99,8 +101,9 @@ fn open(
     if matches!(app.shutdown.phase(), Phase::Closing | Phase::Done) {
         return Ok(refusal::refuse(app, Refusal::Draining, wants_stream));
     }
-    let Some(permit) = app.streams.take() else {
-        return Ok(refusal::refuse(app, Refusal::Connections, wants_stream));
+    let permit = match admit(app, request, grant.user.as_ref()) {
+        Ok(permit) => permit,
+        Err(why) => return Ok(refusal::refuse(app, why, wants_stream)),
     };
     let start_kind = match &start {
         Start::Live => StartKind::Live,
@@ -137,6 +140,21 @@ fn open(
     let protocol = protocol.as_str();
     tracing::debug!(rooms = patterns.len(), replayed = opened.replayed, protocol, "stream opened");
     Ok(event_stream(Body::new(connection)))
+}
+
+/// The places of one stream, given back with it.
+type Permit = (Place, Option<Share<IpAddr>>, Option<Share<User>>);
+
+/// Takes the stream's place, and its address's and its user's, where these are counted.
+fn admit(app: &App, request: &Request<Body>, user: Option<&User>) -> Result<Permit, Refusal> {
+    // First, so that no more addresses and users are counted than there are streams.
+    let place = app.streams.take().ok_or(Refusal::Connections)?;
+    let client = peer::client(request, &app.config.public.trusted_proxies).map(peer::network);
+    let of_ip = client.map(|client| app.per_ip.take(client)).transpose();
+    let of_ip = of_ip.map_err(|_| Refusal::PerIp)?.flatten();
+    let of_user = user.map(|user| app.per_user.take(user.clone())).transpose();
+    let of_user = of_user.map_err(|_| Refusal::PerUser)?.flatten();
+    Ok((place, of_ip, of_user))
 }
 
 /// The first block, and the hole if there is one.

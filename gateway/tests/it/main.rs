@@ -7,6 +7,7 @@ mod cli;
 mod clients;
 mod cors;
 mod kafka_log;
+mod limits;
 mod log_contract;
 mod publish;
 mod redis_log;

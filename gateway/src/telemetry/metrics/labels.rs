@@ -60,6 +60,10 @@ label! {
         NotReady = "not_ready",
         /// As many sockets are open as may be: closed unanswered.
         Sockets = "sockets",
+        /// `limits.connections_per_ip` streams are open from the address.
+        PerIp = "per_ip",
+        /// `limits.connections_per_user` streams of the user are open.
+        PerUser = "per_user",
         /// No TLS session came about.
         Tls = "tls",
     }
