@@ -1,5 +1,7 @@
 //! Assembly: makes the parts, joins them, owns every task, and takes them down in order.
 
+mod descriptors;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +40,7 @@ const LAST_CONNECTIONS: Duration = Duration::from_secs(5);
 /// Settings that cannot work on this machine: an address in use, a key file that is not there.
 pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::Result<()> {
     metrics::init();
+    descriptors::raise(config.limits.connections);
     let config = Arc::new(config);
     let shutdown = Arc::new(Shutdown::new(&config.drain));
     let health = Arc::new(Health::new());

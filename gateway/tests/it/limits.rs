@@ -94,3 +94,17 @@ async fn a_user_has_its_streams_and_nobody_is_no_user() {
     open_again(to, &ann, &[]).await;
     assert_eq!(refused(&gateway, "per_ip").await, 0.0);
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_limit_of_open_files_is_raised_and_said_if_it_is_too_low() {
+    let gateway = Gateway::spawn_after("ulimit -Sn 100; ulimit -Hn 1500", &[]).await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", gateway.pid()));
+    let limits = limits.expect("the process's limits");
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line");
+    let numbers: Vec<&str> = files.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers, ["1500", "1500"]);
+    assert!(gateway.log().contains("limits.connections needs more open files"));
+    let enough = Gateway::spawn_after("ulimit -Sn 100", &["--limits-connections", "500"]).await;
+    assert!(!enough.log().contains("limits.connections needs more open files"));
+}

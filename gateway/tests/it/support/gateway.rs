@@ -12,6 +12,8 @@ use super::http::{self, Answer};
 /// How long a gateway may take to start, or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
+
 /// A gateway process.
 pub struct Gateway {
     child: Child,
@@ -29,7 +31,18 @@ impl Gateway {
 
     /// The same, with variables of the environment.
     pub async fn spawn_with(flags: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        Self::start(Command::new(BINARY), flags, variables).await
+    }
+
+    /// The same, after these commands of a shell, which change what the process starts with.
+    pub async fn spawn_after(shell: &str, flags: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{shell}; exec \"$0\" \"$@\""), BINARY]);
+        Self::start(command, flags, &[]).await
+    }
+
+    async fn start(mut command: Command, flags: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut child = command
             .arg("serve")
             .args(["--public-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"])
             .args(["--telemetry-log-format", "json"])
