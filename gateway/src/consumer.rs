@@ -59,6 +59,10 @@ impl Sink for Consumer {
         self.hub.start(shard, from, log_start);
     }
 
+    fn older(&mut self, shard: Shard, time: i64) {
+        self.hub.older(shard, time);
+    }
+
     fn records(&mut self, batch: &mut Vec<Record>) {
         metrics::consumed_records(self.log, batch.len() as u64);
         let began = Instant::now();

@@ -69,6 +69,7 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
         per_ip: Quota::new(config.limits.connections_per_ip),
         per_user: Quota::new(config.limits.connections_per_user),
         held: Arc::new(tokio::sync::Semaphore::new(config.limits.held_refusals)),
+        pages: Places::new(http::history::MOST_PAGES),
         config: Arc::clone(&config),
     });
 

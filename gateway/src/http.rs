@@ -4,6 +4,7 @@ pub mod admin;
 pub mod batch;
 pub mod body;
 pub mod cors;
+pub mod history;
 pub mod listener;
 pub mod peer;
 pub mod publish;
@@ -62,6 +63,8 @@ pub struct App {
     pub per_user: Arc<Quota<User>>,
     /// Places for refused streams that wait for their goodbye.
     pub held: refusal::Held,
+    /// How many pages of history may be on their way to their clients.
+    pub pages: Arc<Places>,
 }
 
 impl Ends for App {
@@ -136,6 +139,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/sse/events/{event_id}/types/{event_type}", post(publish::room))
         .route("/v1/sse/broadcast/types/{event_type}", post(publish::broadcast))
         .route("/v1/sse/batch", post(batch::batch))
+        .route("/v1/events/{event_id}/types/{event_type}/history", get(history::page))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .with_state(app);
@@ -172,4 +176,10 @@ pub(crate) fn json_response(value: &impl Serialize) -> Response {
 /// The time, in seconds since the Unix epoch. Signatures are dated by it; cursors never are.
 pub(crate) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// The time, in milliseconds since the Unix epoch: what `from=15m` is counted back from.
+fn unix_millis() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

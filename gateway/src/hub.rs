@@ -4,6 +4,7 @@
 //! routing. Those of rooms with readers become [`Item`]s and are pushed to the rooms' rings.
 //! Everything is bounded by one budget of bytes (`log.window_bytes`) and one of time.
 
+mod history;
 pub mod item;
 pub mod positions;
 mod resume;
@@ -21,8 +22,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+pub use history::Page;
 pub use item::{Budget, Item, Spelling};
-pub use resume::{Gap, Start};
+pub use resume::{Gap, Since, Start};
 pub use room::Lagged;
 pub use subscription::{Delivery, Subscription};
 
@@ -34,6 +36,7 @@ use crate::log::record::Record;
 use crate::wire::GapReason;
 use item::After;
 use positions::Positions;
+use resume::Plan;
 use room::{Room, Seat};
 use window::{Chain, Window};
 
@@ -141,6 +144,15 @@ impl Hub {
         Chain(self.hasher.hash_one(id))
     }
 
+    /// The chains that can feed these rooms, each once.
+    fn chains(&self, patterns: &[Pattern]) -> Vec<Chain> {
+        let mut chains: Vec<Chain> = patterns.iter().map(|p| self.chain(p.id.as_str())).collect();
+        chains.push(BROADCASTS);
+        chains.sort_unstable_by_key(|c| c.0);
+        chains.dedup();
+        chains
+    }
+
     /// Takes the sources as the log has them now.
     pub fn set_sources(&self, sources: &[Source]) {
         self.state.lock().positions.set_sources(sources, self.bounds.window_age);
@@ -151,6 +163,12 @@ impl Hub {
         let mut state = self.state.lock();
         state.window.forget(shard);
         state.positions.start(shard, from, log_start);
+    }
+
+    /// What lies before the place where `shard` began is older than `time`, in milliseconds since
+    /// the Unix epoch.
+    pub fn older(&self, shard: Shard, time: i64) {
+        self.state.lock().positions.older(shard, time);
     }
 
     /// Routes a batch: into the window, and to the rooms that want it. Readers are woken.
@@ -166,7 +184,11 @@ impl Hub {
                 match fate {
                     Fate::Route => self.route_one(&mut state, record, now, &mut routed),
                     Fate::Duplicate => {}
-                    Fate::KeyOnly => state.positions.uncover(record.shard, record.offset.next()),
+                    Fate::KeyOnly => state.positions.uncover(
+                        record.shard,
+                        record.offset.next(),
+                        record.timestamp,
+                    ),
                 }
             }
             self.evict(&mut state, now);
@@ -263,8 +285,8 @@ impl Hub {
     fn evict(&self, state: &mut State, now: Instant) {
         let routed_before = now.checked_sub(self.bounds.window_age);
         let State { window, positions, .. } = state;
-        window.evict(self.bounds.window_bytes, routed_before, |shard, offset| {
-            positions.uncover(shard, offset.next());
+        window.evict(self.bounds.window_bytes, routed_before, |shard, offset, latest| {
+            positions.uncover(shard, offset.next(), latest);
         });
     }
 
@@ -299,7 +321,7 @@ impl Hub {
         // nobody. Both under the lock.
         let seats = patterns.iter().map(|p| state.room(p).sit()).collect();
         let several = patterns.len() > 1;
-        let live = |gap, connected_at| {
+        let live = |gap, connected_at| -> Beginning {
             let own = several.then(|| head.clone());
             (VecDeque::new(), own, gap, connected_at)
         };
@@ -312,26 +334,39 @@ impl Hub {
             }
             Start::Resume(cursor) => {
                 let plan = resume::plan(&state.positions, &state.window, patterns, &cursor, &head);
-                match self.collect(state, patterns, &plan.own, user.as_ref()) {
-                    Ok(replay) => {
-                        let requested = cursor.flagged(false);
-                        (replay, Some(plan.own), plan.gap, Some(requested))
-                    }
-                    Err(TooMuch) => {
-                        let gap = Gap {
-                            reason: GapReason::TooFar,
-                            requested: Some(cursor.clone()),
-                            resumed_at: head.clone(),
-                        };
-                        live(Some(gap), Some(cursor))
-                    }
-                }
+                let requested = Some(cursor);
+                self.begin(state, patterns, user.as_ref(), plan, requested, &head)
+            }
+            Start::From(since) => {
+                let plan = resume::plan_since(&state.positions, &state.window, since, &head);
+                self.begin(state, patterns, user.as_ref(), plan, None, &head)
             }
         };
         drop(guard);
         let replayed = replay.len();
         let subscription = Subscription::new(Arc::clone(self), seats, user, replay, own);
         Ok(Opened { subscription, connected_at, gap, replayed })
+    }
+
+    /// Begins where `plan` says, or at the head if that is more than a replay may cost.
+    fn begin(
+        &self,
+        state: &mut State,
+        patterns: &[Pattern],
+        user: Option<&User>,
+        plan: Plan,
+        requested: Option<Cursor>,
+        head: &Cursor,
+    ) -> Beginning {
+        match self.collect(state, patterns, &plan.own, user) {
+            Ok(replay) => (replay, Some(plan.own), plan.gap, Some(plan.asked)),
+            Err(TooMuch) => {
+                let resumed_at = head.clone();
+                let own = (patterns.len() > 1).then(|| head.clone());
+                let gap = Gap { reason: GapReason::TooFar, requested, resumed_at };
+                (VecDeque::new(), own, Some(gap), Some(plan.asked))
+            }
+        }
     }
 
     /// What the window holds at or after `own` for these rooms, in order.
@@ -342,49 +377,33 @@ impl Hub {
         own: &Cursor,
         user: Option<&User>,
     ) -> Result<VecDeque<Arc<Item>>, TooMuch> {
-        let mut chains: Vec<Chain> = patterns.iter().map(|p| self.chain(p.id.as_str())).collect();
-        chains.push(BROADCASTS);
-        chains.sort_unstable_by_key(|c| c.0);
-        chains.dedup();
-        // Nothing that was routed before this can be at or past the cursor in any shard.
-        let oldest = own
-            .components()
-            .iter()
-            .filter_map(|(shard, position)| state.window.seq_from(*shard, position.next))
-            .min()
-            .unwrap_or(u64::MAX);
+        let chains = self.chains(patterns);
+        let oldest = state.window.oldest_of(own);
         let mut wanted: Vec<(u64, Option<Arc<Item>>, Record)> = Vec::new();
         let mut bytes = 0;
-        for chain in chains {
-            let records = state.window.newest_first(chain);
-            for (seq, record, item) in records.take_while(|(seq, ..)| *seq >= oldest) {
-                if own.get(record.shard).is_none_or(|p| record.offset < p.next) {
-                    continue;
-                }
-                bytes += record.bytes();
-                if bytes > self.bounds.replay_bytes || wanted.len() >= self.bounds.replay_events {
-                    return Err(TooMuch);
-                }
-                wanted.push((seq, item.cloned(), record.clone()));
+        for (seq, record, item) in state.window.oldest_first(&chains, oldest) {
+            if own.get(record.shard).is_none_or(|p| record.offset < p.next) {
+                continue;
             }
+            bytes += record.bytes();
+            if bytes > self.bounds.replay_bytes || wanted.len() >= self.bounds.replay_events {
+                return Err(TooMuch);
+            }
+            wanted.push((seq, item.cloned(), record.clone()));
         }
-        wanted.sort_unstable_by_key(|w| w.0);
         let mut replay = VecDeque::with_capacity(wanted.len());
         for (seq, item, record) in wanted {
             let item = match item {
                 Some(item) => item,
-                None => match self.read_back(state, seq, record) {
-                    Some(item) => item,
-                    None => continue,
-                },
-            };
-            let mine = match &item.head.audience {
-                Audience::Broadcast(_) => true,
-                Audience::Room(room) => {
-                    patterns.iter().any(|p| p.id == room.id && p.takes(room.kind.as_str()))
+                None => {
+                    let Some(item) = self.read_back(&state.positions, seq, record) else {
+                        continue;
+                    };
+                    state.window.set_item(seq, Arc::clone(&item));
+                    item
                 }
             };
-            if mine && (item.head.to_user.is_none() || item.head.to_user.as_ref() == user) {
+            if feeds(patterns, &item) && subscription::is_for(&item, user) {
                 replay.push_back(item);
             }
         }
@@ -392,13 +411,11 @@ impl Hub {
     }
 
     /// Makes an item of a record that nobody had wanted before.
-    fn read_back(&self, state: &mut State, seq: u64, record: Record) -> Option<Arc<Item>> {
-        let source = state.positions.source_of(record.shard)?;
+    fn read_back(&self, positions: &Positions, seq: u64, record: Record) -> Option<Arc<Item>> {
+        let source = positions.source_of(record.shard)?;
         let (role, name) = (source.role, Arc::clone(&source.name));
         let head = decode::head(&record, role).ok()?;
-        let item = self.item(seq, record, head, After::Unknown, name);
-        state.window.set_item(seq, Arc::clone(&item));
-        Some(item)
+        Some(self.item(seq, record, head, After::Unknown, name))
     }
 
     /// The rooms' vector, if none of `seats` has anything pending.
@@ -488,6 +505,20 @@ impl Hub {
 
 /// A resume would replay more than it may.
 struct TooMuch;
+
+/// What a reader begins with: what is replayed, its own vector, the hole, and the first block's
+/// `id:`.
+type Beginning = (VecDeque<Arc<Item>>, Option<Cursor>, Option<Gap>, Option<Cursor>);
+
+/// Whether `item` is of one of these rooms.
+fn feeds(patterns: &[Pattern], item: &Item) -> bool {
+    match &item.head.audience {
+        Audience::Broadcast(_) => true,
+        Audience::Room(room) => {
+            patterns.iter().any(|p| p.id == room.id && p.takes(room.kind.as_str()))
+        }
+    }
+}
 
 impl State {
     /// The room of `pattern`, made if nobody reads it yet.

@@ -97,6 +97,12 @@ pub trait Sink: Send + 'static {
         keys_only: Option<KeysOnly>,
     );
 
+    /// What lies before the place where `shard` was just begun is older than `time`, in
+    /// milliseconds since the Unix epoch. Said where a log knows it.
+    fn older(&mut self, shard: Shard, time: i64) {
+        let _ = (shard, time);
+    }
+
     /// The next records. Those of one shard are in order and follow what came before.
     fn records(&mut self, batch: &mut Vec<Record>);
 

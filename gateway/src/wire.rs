@@ -188,6 +188,18 @@ pub fn envelope(event: &Event) -> Bytes {
     put_envelope(BytesMut::with_capacity(event.data.len() + 384), event, Payload::Json).freeze()
 }
 
+/// The envelope of `event` with a last member `cursor`, as history has it.
+#[must_use]
+pub fn envelope_at(event: &Event, cursor: &Cursor) -> Bytes {
+    let mut out =
+        put_envelope(BytesMut::with_capacity(event.data.len() + 512), event, Payload::Json);
+    // The envelope is an object that has members.
+    out.truncate(out.len().saturating_sub(1));
+    // Writing to memory does not fail.
+    let _ = write!(out, ",\"cursor\":\"{cursor}\"}}");
+    out.freeze()
+}
+
 fn put_envelope(out: BytesMut, event: &Event, payload: Payload<'_>) -> BytesMut {
     let user = (event.from_user.is_some() || event.to_user.is_some()).then(|| Users {
         from_user: event.from_user.as_ref().map(|u| u.as_str()),
@@ -421,6 +433,16 @@ mod tests {
         assert_eq!(frame.block(), block);
         assert_eq!(frame.body(), block["id: X\n".len()..]);
         assert_eq!(frame.chunk(), format!("{:x}\r\n{block}\r\n", block.len()));
+    }
+
+    #[test]
+    fn an_event_of_history_is_its_envelope_and_its_cursor() {
+        let event = event("1");
+        let entry = envelope_at(&event, &Cursor::default());
+        let mut entry: serde_json::Value = serde_json::from_slice(&entry).expect("JSON");
+        assert_eq!(entry.as_object_mut().and_then(|e| e.remove("cursor")), Some("EA".into()));
+        let envelope: serde_json::Value = serde_json::from_slice(&envelope(&event)).expect("JSON");
+        assert_eq!(entry, envelope);
     }
 
     #[test]

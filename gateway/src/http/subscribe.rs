@@ -67,12 +67,18 @@ fn asked(query: &Query<'_>, headers: &HeaderMap) -> Result<Asked, Problem> {
         .or_else(|| query.get("last_event_id"))
         .or_else(|| query.get("lastEventId"))
         .filter(|text| !text.is_empty());
-    let start = match cursor.map(Cursor::parse) {
-        None => Start::Live,
-        Some(Ok(cursor)) => Start::Resume(cursor),
-        Some(Err(_)) => Start::Unusable,
+    // Looked at even where a cursor beats it: a wrong one is said at the first connect.
+    let since = target::since(query, super::unix_millis())?;
+    let start = match cursor {
+        None => since.map_or(Start::Live, Start::From),
+        Some(cursor) => start_after(cursor),
     };
     Ok(Asked { variant: Variant { unnamed, lz4 }, heartbeat_form, start })
+}
+
+/// Where a client with this cursor goes on.
+pub(super) fn start_after(cursor: &str) -> Start {
+    Cursor::parse(cursor).map_or(Start::Unusable, Start::Resume)
 }
 
 fn open(
@@ -107,6 +113,7 @@ fn open(
     };
     let start_kind = match &start {
         Start::Live => StartKind::Live,
+        Start::From(_) => StartKind::From,
         Start::Resume(_) | Start::Unusable => StartKind::Resume,
     };
     let user = grant.user.clone();

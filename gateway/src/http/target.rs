@@ -6,7 +6,9 @@ use std::borrow::Cow;
 use http::Uri;
 use percent_encoding::percent_decode_str;
 
+use crate::config::parse_duration;
 use crate::event::{Audience, EventType, NameError, Pattern, Room};
+use crate::hub::Since;
 use crate::problem::{Problem, ProblemKind};
 
 /// The most parameters that a query may have.
@@ -134,6 +136,36 @@ pub fn rooms(query: &Query<'_>, most: usize) -> Result<Vec<Pattern>, Problem> {
     Ok(rooms)
 }
 
+/// Where `from=` asks history to begin: `earliest`, a time as RFC 3339 writes it, or a duration back
+/// from `now`, in milliseconds since the Unix epoch.
+///
+/// # Errors
+/// `bad-request` that lists what is accepted.
+pub fn since(query: &Query<'_>, now: i64) -> Result<Option<Since>, Problem> {
+    let Some(text) = query.get("from") else { return Ok(None) };
+    if text == "earliest" {
+        return Ok(Some(Since::Earliest));
+    }
+    if let Ok(back) = parse_duration(text) {
+        let back = i64::try_from(back.as_millis()).unwrap_or(i64::MAX);
+        return Ok(Some(Since::Time(now.saturating_sub(back))));
+    }
+    // The `+` of an offset is a blank in a query that was not percent-encoded.
+    let time: jiff::Timestamp = text.replace(' ', "+").parse().map_err(|_| {
+        let detail = format!(
+            "from= takes earliest, a time such as 2026-01-31T12:00:00Z (RFC 3339) or a duration \
+             such as 15m (ms, s, m, h, d), not {text:?}"
+        );
+        Problem::new(ProblemKind::BadRequest, detail)
+    })?;
+    // Up to the next millisecond: the log's times have no finer ones, and none before is meant.
+    let mut millis = time.as_millisecond();
+    if jiff::Timestamp::from_millisecond(millis).is_ok_and(|whole| whole < time) {
+        millis += 1;
+    }
+    Ok(Some(Since::Time(millis)))
+}
+
 /// The room that `POST /v1/sse/events/{event_id}/types/{event_type}` publishes to.
 ///
 /// # Errors
@@ -178,6 +210,26 @@ mod tests {
         let rooms = rooms(&Query::parse(&uri).expect("query"), 3).expect("rooms");
         let rooms: Vec<String> = rooms.iter().map(ToString::to_string).collect();
         assert_eq!(rooms, ["a/b/t", "c/*", "d e/u"]);
+    }
+
+    #[test]
+    fn history_begins_at_the_earliest_a_time_or_a_duration_back() {
+        let since = |text: &str| {
+            let uri = uri(&format!("/v1/subscribe?from={text}"));
+            since(&Query::parse(&uri).expect("query"), 1_000_000)
+        };
+        assert_eq!(since("earliest"), Ok(Some(Since::Earliest)));
+        assert_eq!(since("15m"), Ok(Some(Since::Time(100_000))));
+        assert_eq!(since("0"), Ok(Some(Since::Time(1_000_000))));
+        assert_eq!(since("1970-01-01T00:16:40Z"), Ok(Some(Since::Time(1_000_000))));
+        assert_eq!(since("1970-01-01T00:16:40.0001Z"), Ok(Some(Since::Time(1_000_001))));
+        assert_eq!(since("1970-01-01t01:16:40%2B01:00"), Ok(Some(Since::Time(1_000_000))));
+        assert_eq!(since("1970-01-01T01:16:40+01:00"), Ok(Some(Since::Time(1_000_000))));
+        for bad in ["", "latest", "15", "-5m", "2026-01-31", "2026-01-31T12:00:00", "1.5h"] {
+            let problem = since(bad).expect_err(bad);
+            assert_eq!(problem.kind, ProblemKind::BadRequest);
+            assert!(problem.detail.contains("earliest") && problem.detail.contains("RFC 3339"));
+        }
     }
 
     #[test]

@@ -23,7 +23,27 @@ pub struct ShardState {
     pub log_start: Offset,
     /// From here on the window has every record up to `position`.
     pub covered_from: Offset,
+    /// No record before `covered_from` has a later time, in milliseconds since the Unix epoch.
+    pub uncovered_until: i64,
 }
+
+impl ShardState {
+    /// Whether the window has all that the log has.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.covered_from <= self.log_start
+    }
+
+    /// Whether the window has every record from the first on whose time is `since` or later, in
+    /// milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn covers_since(&self, since: i64) -> bool {
+        self.is_whole() || self.uncovered_until < since
+    }
+}
+
+/// Nothing is known of the times of what lies before: any of it may be from just now.
+const UNKNOWN_TIME: i64 = i64::MAX;
 
 /// Where this pod is in every shard of every source.
 #[derive(Debug, Clone, Default)]
@@ -54,8 +74,18 @@ impl Positions {
 
     /// Begins `shard` at `from`.
     pub fn start(&mut self, shard: Shard, from: Position, log_start: Offset) {
-        let state = ShardState { position: from, log_start, covered_from: from.next };
+        let uncovered_until = if from.next <= log_start { i64::MIN } else { UNKNOWN_TIME };
+        let state =
+            ShardState { position: from, log_start, covered_from: from.next, uncovered_until };
         self.shards.insert(shard, state);
+    }
+
+    /// Takes note that what lies before the place where `shard` began is older than `time`, in
+    /// milliseconds since the Unix epoch.
+    pub fn older(&mut self, shard: Shard, time: i64) {
+        if let Some(state) = self.shards.get_mut(&shard) {
+            state.uncovered_until = state.uncovered_until.min(time.saturating_sub(1));
+        }
     }
 
     /// The source that `shard` belongs to.
@@ -86,10 +116,15 @@ impl Positions {
         true
     }
 
-    /// The window no longer has what lies before `offset`.
-    pub fn uncover(&mut self, shard: Shard, offset: Offset) {
+    /// The window no longer has what lies before `offset`, none of which is later than `latest`.
+    pub fn uncover(&mut self, shard: Shard, offset: Offset, latest: i64) {
         if let Some(state) = self.shards.get_mut(&shard) {
             state.covered_from = state.covered_from.max(offset);
+            state.uncovered_until = match state.uncovered_until {
+                // A log's times go up: what lies before its first record here is no later.
+                UNKNOWN_TIME => latest,
+                known => known.max(latest),
+            };
         }
     }
 

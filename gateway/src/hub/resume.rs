@@ -1,6 +1,6 @@
 //! Where a stream begins: what a cursor still means on this pod, and what it cannot have any more.
 
-use crate::cursor::{Cursor, Offset, Position, Shard};
+use crate::cursor::{Cursor, Offset, Position, Shard, Tag};
 use crate::event::Pattern;
 use crate::log::Role;
 use crate::wire::GapReason;
@@ -21,8 +21,20 @@ pub enum Start {
     Live,
     /// What comes after a cursor.
     Resume(Cursor),
+    /// History.
+    From(Since),
     /// What comes after something that is no cursor.
     Unusable,
+}
+
+/// Where history begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// With the first event that there is.
+    Earliest,
+    /// With the first event of each shard whose time is this or later, in milliseconds since the
+    /// Unix epoch. The times are the log's.
+    Time(i64),
 }
 
 /// A hole, to be said in the stream.
@@ -36,9 +48,11 @@ pub struct Gap {
     pub resumed_at: Cursor,
 }
 
-/// Where a resuming reader begins in each shard.
+/// Where a reader that does not begin at the head begins in each shard.
 #[derive(Debug)]
 pub(super) struct Plan {
+    /// Before everything that was asked for, as far as that can be said: the first block's `id:`.
+    pub(super) asked: Cursor,
     /// The reader's own vector: everything at or past it is to be written, nothing before.
     pub(super) own: Cursor,
     pub(super) gap: Option<Gap>,
@@ -72,7 +86,55 @@ pub(super) fn plan(
         requested: Some(cursor.clone()),
         resumed_at: own.clone(),
     });
-    Plan { own, gap }
+    // A reader that is told its room is complete does not come back, and this one has just begun.
+    Plan { asked: cursor.clone().flagged(false), own, gap }
+}
+
+/// Decides for each shard of `head`, the rooms' vector, where a reader begins that asks for what
+/// is there `since` then.
+///
+/// What the log has and the window has not is a hole: `too_far`, and it goes on with all that the
+/// window has. `asked` is then before the hole, or a client whose connection breaks before it has
+/// read of the hole would come back and never hear of it.
+pub(super) fn plan_since(
+    positions: &Positions,
+    window: &Window,
+    since: Since,
+    head: &Cursor,
+) -> Plan {
+    let mut plan = Plan { asked: Cursor::default(), own: Cursor::default(), gap: None };
+    let mut too_far = false;
+    for &(shard, end) in head.components() {
+        let Some(state) = positions.get(shard) else { continue };
+        let (next, covered) = match since {
+            Since::Earliest => (state.covered_from, state.is_whole()),
+            Since::Time(time) if state.covers_since(time) => {
+                (window.offset_since(shard, time).unwrap_or(end.next), true)
+            }
+            Since::Time(_) => (state.covered_from, false),
+        };
+        let own = position(window, shard, next, end);
+        plan.own.set(shard, own);
+        plan.asked.set(shard, if covered { own } else { at(state.log_start, end) });
+        too_far |= !covered;
+    }
+    plan.gap = too_far.then(|| Gap {
+        reason: GapReason::TooFar,
+        requested: None,
+        resumed_at: plan.own.clone(),
+    });
+    plan
+}
+
+/// Moves `own`, in every shard that it names, past all that was routed up to the number `seq`: a
+/// reader that has considered all that keeps a young position in shards that say nothing to it.
+pub(super) fn advance_to(positions: &Positions, window: &Window, own: &mut Cursor, seq: u64) {
+    let shards: Vec<Shard> = own.components().iter().map(|c| c.0).collect();
+    for shard in shards {
+        let Some(state) = positions.get(shard) else { continue };
+        let next = window.offset_after(shard, seq).unwrap_or(state.position.next);
+        own.advance(shard, position(window, shard, next, state.position));
+    }
 }
 
 /// Whether a shard that is not in the rooms' vector may stand in a cursor for them: any partition
@@ -97,16 +159,14 @@ fn place(
             return (head, None);
         }
         // A shard that was added since, or the room moved to it: from the log's start.
-        let whole = state.covered_from <= state.log_start;
-        return if whole {
+        return if state.is_whole() {
             (at(state.log_start, head), None)
         } else {
             (head, Some(GapReason::Repartitioned))
         };
     };
     if is_of_another_log(window, shard, asked, state) {
-        let whole = state.covered_from <= state.log_start;
-        let position = if whole { at(state.log_start, head) } else { head };
+        let position = if state.is_whole() { at(state.log_start, head) } else { head };
         return (position, Some(GapReason::Recreated));
     }
     if asked.next > head.next {
@@ -141,6 +201,17 @@ fn is_near(asked: Offset, head: Offset) -> bool {
 fn at(next: Offset, head: Position) -> Position {
     let tag = if head.tag.is_epoch() || next == head.next { head.tag } else { Default::default() };
     Position { next, tag }
+}
+
+/// The position at `next` with the tag of the record before it, if that is in the window.
+fn position(window: &Window, shard: Shard, next: Offset, head: Position) -> Position {
+    let mut position = at(next, head);
+    if position.tag == Tag::UNKNOWN
+        && let Some(before) = next.0.checked_sub(1)
+    {
+        position.tag = window.tag_at(shard, Offset(before)).unwrap_or_default();
+    }
+    position
 }
 
 /// Whether the cursor's tag says that it is not of the log that this pod reads.

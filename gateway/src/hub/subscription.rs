@@ -124,13 +124,10 @@ impl Subscription {
 
     /// Writes `item` into `out` unless the reader has it already or it is somebody else's.
     fn deliver(&mut self, item: Arc<Item>, room_line: Option<Bytes>, out: &mut Vec<Delivery>) {
-        if let Some(own) = &mut self.own {
-            if own.get(item.shard()).is_some_and(|p| p.next > item.offset()) {
-                return;
-            }
-            own.advance(item.shard(), item.position_after());
+        if self.own.as_mut().is_some_and(|own| !pass(own, &item)) {
+            return;
         }
-        if item.head.to_user.is_some() && item.head.to_user != self.user {
+        if !is_for(&item, self.user.as_ref()) {
             return;
         }
         // Not during a replay: what is read back from the window has no line that could be shared.
@@ -170,6 +167,20 @@ impl Subscription {
     pub fn is_replaying(&self) -> bool {
         !self.replay.is_empty()
     }
+}
+
+/// Moves a reader's own vector past `item`; false if it has it already.
+pub(super) fn pass(own: &mut Cursor, item: &Item) -> bool {
+    if own.get(item.shard()).is_some_and(|p| p.next > item.offset()) {
+        return false;
+    }
+    own.advance(item.shard(), item.position_after());
+    true
+}
+
+/// Whether a reader that is `user` gets `item`.
+pub(super) fn is_for(item: &Item, user: Option<&User>) -> bool {
+    item.head.to_user.is_none() || item.head.to_user.as_ref() == user
 }
 
 impl Drop for Subscription {

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cursor::Tag;
+use crate::event::Event;
 use crate::log::Role;
 use crate::log::record::{Parts, RecordWriter};
 use crate::wire::Variant;
@@ -17,7 +18,7 @@ const SHARDS: u32 = 3;
 const IDS: [&str; 4] = ["a", "b", "c", "d"];
 const KINDS: [&str; 2] = ["s", "t"];
 
-fn bounds() -> Bounds {
+pub(in crate::hub) fn bounds() -> Bounds {
     Bounds {
         window_bytes: 64 << 20,
         window_age: Duration::from_secs(600),
@@ -28,27 +29,34 @@ fn bounds() -> Bounds {
     }
 }
 
-fn sources() -> [Source; 2] {
+pub(in crate::hub) fn sources() -> [Source; 2] {
     [Source::new("events", Role::Events, SHARDS), Source::new("broadcast", Role::Broadcast, 1)]
 }
 
 /// What a publisher did.
 #[derive(Debug, Clone)]
-enum Publish {
+pub(in crate::hub) enum Publish {
     Room { id: usize, kind: usize, to: Option<bool> },
     Broadcast,
 }
 
 /// A log that several pods read, each at its own pace.
 #[derive(Default)]
-struct TestLog {
-    shards: HashMap<Shard, Vec<Record>>,
+pub(in crate::hub) struct TestLog {
+    pub(in crate::hub) shards: HashMap<Shard, Vec<Record>>,
     writer: RecordWriter,
     published: u64,
+    /// The time of the next record.
+    pub(in crate::hub) clock: i64,
 }
 
 impl TestLog {
-    fn publish(&mut self, what: &Publish) {
+    pub(in crate::hub) fn publish(&mut self, what: &Publish) {
+        self.publish_sized(what, 0);
+    }
+
+    /// The same, with a value of at least so many bytes.
+    pub(in crate::hub) fn publish_sized(&mut self, what: &Publish, bytes: usize) {
         let [events, broadcast] = sources();
         let (key, kind, to, shard) = match what {
             Publish::Room { id, kind, to } => {
@@ -58,7 +66,8 @@ impl TestLog {
             Publish::Broadcast => ("s", "s", None, Shard { source: broadcast.id, index: 0 }),
         };
         let records = self.shards.entry(shard).or_default();
-        let value = self.published.to_string();
+        let number = self.published.to_string();
+        let value = number + &" ".repeat(bytes);
         self.published += 1;
         let mut fields: Vec<(&[u8], &[u8])> = vec![(b"event_type", kind.as_bytes())];
         if let Some(me) = to {
@@ -67,7 +76,7 @@ impl TestLog {
         let parts = Parts {
             shard,
             offset: Offset(records.len() as u128),
-            timestamp: 1,
+            timestamp: self.clock,
             tag: None,
             key: Some(key.as_bytes()),
             value: Some(value.as_bytes()),
@@ -77,14 +86,18 @@ impl TestLog {
 }
 
 /// One pod: a hub, and how far it has read.
-struct Pod {
-    hub: Arc<Hub>,
+pub(in crate::hub) struct Pod {
+    pub(in crate::hub) hub: Arc<Hub>,
     read: HashMap<Shard, usize>,
 }
 
 impl Pod {
-    fn new() -> Self {
-        let hub = Hub::new(bounds());
+    pub(in crate::hub) fn new() -> Self {
+        Self::with(bounds())
+    }
+
+    pub(in crate::hub) fn with(bounds: Bounds) -> Self {
+        let hub = Hub::new(bounds);
         hub.set_sources(&sources());
         for source in sources() {
             for index in 0..source.shards {
@@ -106,7 +119,7 @@ impl Pod {
         self.hub.route(records.into_iter().map(|record| (record, Fate::Route)));
     }
 
-    fn consume_all(&mut self, log: &TestLog) {
+    pub(in crate::hub) fn consume_all(&mut self, log: &TestLog) {
         for nth in 0..log.shards.len() {
             self.consume(log, nth, usize::MAX);
         }
@@ -195,6 +208,37 @@ impl Client {
     }
 }
 
+/// Somebody who leafs through a room's history, a page at a time, on any pod.
+struct Leafer {
+    pattern: Pattern,
+    next: Start,
+    /// What the pages had.
+    got: Vec<(Event, Cursor)>,
+}
+
+impl Leafer {
+    fn new(pattern: Pattern) -> Self {
+        Self { pattern, next: Start::From(Since::Earliest), got: Vec::new() }
+    }
+
+    /// Reads a page; false if it is empty.
+    fn read(&mut self, pod: &Pod, limit: usize) -> bool {
+        let me = User::new("me").expect("user");
+        let page = pod.hub.history(&self.pattern, Some(&me), self.next.clone(), limit);
+        let page = page.expect("ready");
+        assert_eq!(page.gap, None, "nothing was lost");
+        assert!(page.events.len() <= limit);
+        let is_end = page.events.is_empty();
+        self.next = Start::Resume(page.next);
+        self.got.extend(page.events);
+        !is_end
+    }
+}
+
+fn text(data: &[u8]) -> String {
+    String::from_utf8(data.to_vec()).expect("UTF-8")
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Publish(Publish),
@@ -208,6 +252,11 @@ enum Step {
     },
     Heartbeat {
         client: usize,
+    },
+    Leaf {
+        leafer: usize,
+        limit: usize,
+        pod: usize,
     },
     /// The connection is cut after `most` events of what was pending; the client comes back.
     Cut {
@@ -231,6 +280,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..4usize).prop_map(|client| Step::Heartbeat { client }),
         2 => (0..4usize, 0..3usize, 0..2usize)
             .prop_map(|(client, most, pod)| Step::Cut { client, most, pod }),
+        1 => (0..2usize, 1..6usize, 0..2usize)
+            .prop_map(|(leafer, limit, pod)| Step::Leaf { leafer, limit, pod }),
     ];
     proptest::collection::vec(step, 1..120)
 }
@@ -255,6 +306,8 @@ proptest! {
         let mut published = Vec::new();
         let mut clients: Vec<Client> =
             (0..4).map(|n| Client::connect(&pods[n % 2], &patterns_of(n))).collect();
+        let mut leafers: Vec<Leafer> =
+            (0..2).map(|n| Leafer::new(patterns_of(n).remove(0))).collect();
         for step in steps {
             match step {
                 Step::Publish(what) => {
@@ -264,6 +317,7 @@ proptest! {
                 Step::Consume { pod, shard, most } => pods[pod].consume(&log, shard, most),
                 Step::Poll { client } => { clients[client].poll(usize::MAX); }
                 Step::Heartbeat { client } => clients[client].heartbeat(),
+                Step::Leaf { leafer, limit, pod } => { leafers[leafer].read(&pods[pod], limit); }
                 Step::Cut { client, most, pod } => {
                     clients[client].poll(most);
                     clients[client].reconnect(&pods[pod]);
@@ -291,6 +345,42 @@ proptest! {
                     prop_assert!(before < *offset, "in the log's order");
                 }
             }
+        }
+        for (n, leafer) in leafers.iter_mut().enumerate() {
+            let mut pages = 0;
+            while leafer.read(&pods[pages % 2], 1 + pages % 3) {
+                pages += 1;
+            }
+            // What a stream of the same room was written, once each and in the log's order.
+            let mut streamed: Vec<String> = clients[n].got.iter().map(|g| g.2.clone()).collect();
+            let mut got: Vec<String> = leafer.got.iter().map(|(e, _)| text(&e.data)).collect();
+            let of_room = |e: &Event| matches!(e.audience, Audience::Room(_));
+            for broadcast in [true, false] {
+                let order: Vec<u64> = leafer
+                    .got
+                    .iter()
+                    .filter(|(event, _)| of_room(event) != broadcast)
+                    .map(|(event, _)| text(&event.data).parse().expect("a number"))
+                    .collect();
+                prop_assert!(order.is_sorted(), "in the log's order: {:?}", order);
+            }
+            // Each cursor resumes just after its event, on the other pod too.
+            for (at, (event, cursor)) in leafer.got.iter().enumerate().step_by(3) {
+                let me = User::new("me").expect("user");
+                let start = Start::Resume(cursor.clone());
+                let pod = &pods[at % 2];
+                let rest = pod.hub.history(&leafer.pattern, Some(&me), start, 1_000);
+                let rest = rest.expect("ready");
+                prop_assert_eq!(rest.gap, None);
+                let mut rest: Vec<String> = rest.events.iter().map(|(e, _)| text(&e.data)).collect();
+                let mut after = got[at + 1..].to_vec();
+                rest.sort();
+                after.sort();
+                prop_assert_eq!(rest, after, "after {:?}", event);
+            }
+            streamed.sort();
+            got.sort();
+            prop_assert_eq!(got, streamed, "each once");
         }
     }
 
@@ -330,14 +420,7 @@ proptest! {
 
 #[test]
 fn the_window_keeps_to_its_budget_and_a_cursor_before_it_is_told_so() {
-    let hub = Hub::new(Bounds { window_bytes: 20_000, ..bounds() });
-    let mut pod = Pod { hub, ..Pod::new() };
-    pod.hub.set_sources(&sources());
-    for source in sources() {
-        for index in 0..source.shards {
-            pod.hub.start(Shard { source: source.id, index }, Position::default(), Offset(0));
-        }
-    }
+    let mut pod = Pod::with(Bounds { window_bytes: 20_000, ..bounds() });
     let mut log = TestLog::default();
     let patterns = [Pattern::new("a", "s").expect("pattern")];
     let mut client = Client::connect(&pod, &patterns);
@@ -356,14 +439,7 @@ fn the_window_keeps_to_its_budget_and_a_cursor_before_it_is_told_so() {
 
 #[test]
 fn a_reader_that_lags_falls_off_and_the_others_notice_nothing() {
-    let hub = Hub::new(Bounds { queue_bytes: 2_000, ..bounds() });
-    let mut pod = Pod { hub, ..Pod::new() };
-    pod.hub.set_sources(&sources());
-    for source in sources() {
-        for index in 0..source.shards {
-            pod.hub.start(Shard { source: source.id, index }, Position::default(), Offset(0));
-        }
-    }
+    let mut pod = Pod::with(Bounds { queue_bytes: 2_000, ..bounds() });
     let mut log = TestLog::default();
     let patterns = [Pattern::new("a", "s").expect("pattern")];
     let mut quick = Client::connect(&pod, &patterns);

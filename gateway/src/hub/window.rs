@@ -1,20 +1,18 @@
 //! The recent window: the last records of all shards in the order in which this pod routed them,
 //! bounded in bytes and age. Rings and resuming readers hold references into it.
 //!
-//! Records are chained by the hash of their `event_id`, newest first, so that a resume walks its
-//! own room's records and no others, and a record costs one map entry at most.
+//! Records are chained by the hash of their `event_id`, oldest first, so that a resume or a page of
+//! history finds its place in its own room's records and walks no others.
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::item::{Budget, Item};
-use crate::cursor::{Offset, Shard, Tag};
+use crate::cursor::{Cursor, Offset, Shard, Tag};
 use crate::log::record::Record;
-
-/// No record before this one in its chain.
-const NONE: u64 = u64::MAX;
 
 /// What records are chained by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,11 +22,35 @@ pub(super) struct Chain(pub(super) u64);
 struct Stored {
     record: Record,
     chain: Chain,
-    /// The record before it in its chain.
-    previous: u64,
     routed_at: Instant,
     /// The event, once a reader wanted it.
     item: Option<Arc<Item>>,
+}
+
+/// The numbers of a chain's records, oldest first. Most ids have one record in the window: it
+/// costs no allocation.
+#[derive(Debug)]
+struct Links {
+    first: u64,
+    rest: VecDeque<u64>,
+}
+
+impl Links {
+    /// Those at or after `from`.
+    fn since(&self, from: u64) -> impl Iterator<Item = u64> {
+        let rest = self.rest.range(self.rest.partition_point(|seq| *seq < from)..).copied();
+        Some(self.first).filter(|seq| *seq >= from).into_iter().chain(rest)
+    }
+}
+
+/// Where a record of a shard is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    offset: Offset,
+    seq: u64,
+    /// The latest time of this record and those of its shard before it, in milliseconds since the
+    /// Unix epoch. Unlike the records' own times it never steps back.
+    latest: i64,
 }
 
 /// The recent window.
@@ -37,22 +59,25 @@ pub(super) struct Window {
     stored: VecDeque<Stored>,
     /// The number of the oldest record.
     first: u64,
-    newest: HashMap<Chain, u64, foldhash::fast::FixedState>,
-    /// For each shard its records' offsets and numbers, oldest first.
-    places: HashMap<Shard, VecDeque<(Offset, u64)>, foldhash::fast::FixedState>,
+    chains: HashMap<Chain, Links, foldhash::fast::FixedState>,
+    /// For each shard its records, oldest first.
+    places: HashMap<Shard, VecDeque<Place>, foldhash::fast::FixedState>,
+    /// Shards whose log was replaced: records with lower numbers are of the former one.
+    replaced: HashMap<Shard, u64, foldhash::fast::FixedState>,
     budget: Arc<Budget>,
 }
 
 /// What a record costs beside itself: its places in the two indexes.
-const INDEX_BYTES: usize = 64;
+const INDEX_BYTES: usize = 96;
 
 impl Window {
     pub(super) fn new(budget: Arc<Budget>) -> Self {
         Self {
             stored: VecDeque::new(),
             first: 0,
-            newest: HashMap::default(),
+            chains: HashMap::default(),
             places: HashMap::default(),
+            replaced: HashMap::default(),
             budget,
         }
     }
@@ -71,9 +96,14 @@ impl Window {
     pub(super) fn push(&mut self, record: Record, chain: Chain, now: Instant) -> u64 {
         let seq = self.next_seq();
         self.budget.take(cost(&record));
-        self.places.entry(record.shard).or_default().push_back((record.offset, seq));
-        let previous = self.newest.insert(chain, seq).unwrap_or(NONE);
-        self.stored.push_back(Stored { record, chain, previous, routed_at: now, item: None });
+        let places = self.places.entry(record.shard).or_default();
+        let latest = places.back().map_or(i64::MIN, |p| p.latest).max(record.timestamp);
+        places.push_back(Place { offset: record.offset, seq, latest });
+        self.chains
+            .entry(chain)
+            .and_modify(|links| links.rest.push_back(seq))
+            .or_insert_with(|| Links { first: seq, rest: VecDeque::new() });
+        self.stored.push_back(Stored { record, chain, routed_at: now, item: None });
         seq
     }
 
@@ -91,30 +121,64 @@ impl Window {
         self.stored.get_mut(usize::try_from(seq.checked_sub(self.first)?).ok()?)
     }
 
-    /// The records of `chain`, newest first.
-    pub(super) fn newest_first(
+    /// The records of these chains from the number `from` on, oldest first.
+    pub(super) fn oldest_first(
         &self,
-        chain: Chain,
+        chains: &[Chain],
+        from: u64,
     ) -> impl Iterator<Item = (u64, &Record, Option<&Arc<Item>>)> {
-        let mut next = self.newest.get(&chain).copied().unwrap_or(NONE);
-        std::iter::from_fn(move || {
-            let stored = self.at(next)?;
-            let seq = std::mem::replace(&mut next, stored.previous);
-            Some((seq, &stored.record, stored.item.as_ref()))
+        let links = chains.iter().filter_map(|chain| self.chains.get(chain));
+        let mut feeds: Vec<_> = links.map(|links| links.since(from)).collect();
+        let firsts = feeds.iter_mut().enumerate();
+        let mut nearest: BinaryHeap<Reverse<(u64, usize)>> =
+            firsts.filter_map(|(nth, feed)| Some(Reverse((feed.next()?, nth)))).collect();
+        let numbers = std::iter::from_fn(move || {
+            let Reverse((seq, nth)) = nearest.pop()?;
+            nearest.extend(feeds[nth].next().map(|next| Reverse((next, nth))));
+            Some(seq)
+        });
+        numbers.filter_map(|seq| {
+            let stored = self.at(seq)?;
+            let here = !self.is_replaced(stored.record.shard, seq);
+            here.then_some((seq, &stored.record, stored.item.as_ref()))
         })
+    }
+
+    /// Whether a record is of a log that was replaced since.
+    fn is_replaced(&self, shard: Shard, seq: u64) -> bool {
+        self.replaced.get(&shard).is_some_and(|begun| seq < *begun)
     }
 
     /// The tag of the record at exactly this place, if it is here.
     pub(super) fn tag_at(&self, shard: Shard, offset: Offset) -> Option<Tag> {
         let places = self.places.get(&shard)?;
-        let at = places.binary_search_by_key(&offset, |p| p.0).ok()?;
-        Some(self.at(places[at].1)?.record.tag)
+        let at = places.binary_search_by_key(&offset, |p| p.offset).ok()?;
+        Some(self.at(places[at].seq)?.record.tag)
     }
 
     /// The number of the first record of `shard` at or after `offset`.
-    pub(super) fn seq_from(&self, shard: Shard, offset: Offset) -> Option<u64> {
+    fn seq_from(&self, shard: Shard, offset: Offset) -> Option<u64> {
         let places = self.places.get(&shard)?;
-        places.get(places.partition_point(|p| p.0 < offset)).map(|p| p.1)
+        places.get(places.partition_point(|p| p.offset < offset)).map(|p| p.seq)
+    }
+
+    /// The number before which nothing is at or past `own` in any shard; [`u64::MAX`] if nothing is.
+    pub(super) fn oldest_of(&self, own: &Cursor) -> u64 {
+        let first = own.components().iter();
+        first.filter_map(|(shard, at)| self.seq_from(*shard, at.next)).min().unwrap_or(u64::MAX)
+    }
+
+    /// The offset of the first record of `shard` that was routed after the number `seq`.
+    pub(super) fn offset_after(&self, shard: Shard, seq: u64) -> Option<Offset> {
+        let places = self.places.get(&shard)?;
+        places.get(places.partition_point(|p| p.seq <= seq)).map(|p| p.offset)
+    }
+
+    /// The offset of the first record of `shard` whose time is at or after `since`, in
+    /// milliseconds since the Unix epoch.
+    pub(super) fn offset_since(&self, shard: Shard, since: i64) -> Option<Offset> {
+        let places = self.places.get(&shard)?;
+        places.get(places.partition_point(|p| p.latest < since)).map(|p| p.offset)
     }
 
     /// Whether the oldest record is to go: the pod uses more than `bytes`, or it was routed
@@ -125,34 +189,44 @@ impl Window {
         })
     }
 
-    /// Lets go of what is too much or too old; each shard and offset that went is told to `gone`.
+    /// Lets go of what is too much or too old. `gone` is told each shard and offset that went, and
+    /// the latest time of what the shard has lost up to it.
     pub(super) fn evict(
         &mut self,
         bytes: usize,
         routed_before: Option<Instant>,
-        mut gone: impl FnMut(Shard, Offset),
+        mut gone: impl FnMut(Shard, Offset, i64),
     ) {
         while self.oldest_is_due(bytes, routed_before) {
             let Some(oldest) = self.stored.pop_front() else { return };
             let seq = self.first;
             self.first += 1;
             self.budget.give_back(cost(&oldest.record));
-            if self.newest.get(&oldest.chain) == Some(&seq) {
-                self.newest.remove(&oldest.chain);
+            if let Some(links) = self.chains.get_mut(&oldest.chain) {
+                match links.rest.pop_front() {
+                    Some(next) => links.first = next,
+                    None => drop(self.chains.remove(&oldest.chain)),
+                }
             }
-            if let Some(places) = self.places.get_mut(&oldest.record.shard) {
-                places.pop_front();
+            let shard = oldest.record.shard;
+            if let Some(places) = self.places.get_mut(&shard)
+                // A record of a log that was replaced has no place, and its offset means nothing.
+                && let Some(place) = places.pop_front_if(|place| place.seq == seq)
+            {
+                gone(shard, place.offset, place.latest);
             }
-            gone(oldest.record.shard, oldest.record.offset);
         }
+        let first = self.first;
+        self.replaced.retain(|_, begun| *begun > first);
     }
 
-    /// Forgets a shard whose log was replaced: its offsets mean something else now.
+    /// Forgets a shard whose log was replaced: its offsets mean something else now. The records
+    /// stay in their chains until they are evicted, and are passed over.
     pub(super) fn forget(&mut self, shard: Shard) {
         if let Some(places) = self.places.get_mut(&shard) {
-            // The records stay in their chains until they are evicted; `Positions` says from
-            // where on the shard is covered, and nothing before that is replayed.
             places.clear();
+            let begun = self.next_seq();
+            self.replaced.insert(shard, begun);
         }
     }
 }

@@ -201,6 +201,51 @@ over_every_log! {
         }
     }
 
+    history_is_the_same_on_every_pod_page_by_page_and_its_cursors_resume(backend, deployment) {
+        let pods = backend.pods_of(deployment).await;
+        let streams = "/v1/subscribe/events/a/types/t";
+        let mut waiting = Vec::new();
+        for pod in &pods {
+            waiting.push(Stream::connect(pod.public(), streams, &[]).await.0);
+        }
+        for n in 0..25 {
+            publish(&pods[n % pods.len()], if n % 5 == 4 { "b" } else { "a" }, "t", json!(n)).await;
+        }
+        let expected: Vec<Value> = (0..25).filter(|n| n % 5 != 4).map(|n| json!(n)).collect();
+        for stream in &mut waiting {
+            // The pod has read all of it.
+            assert_eq!(stream.take(20).await, expected);
+        }
+        let mut next = "from=earliest".to_owned();
+        let mut events = Vec::new();
+        for page in 0.. {
+            let path = format!("/v1/events/a/types/t/history?{next}&limit=3");
+            let answer = http::get(pods[page % pods.len()].public(), &path, &[]).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            let page = answer.json();
+            assert_eq!(page["gap"], Value::Null);
+            next = format!("after={}", page["next"].as_str().expect("a cursor"));
+            let found = page["events"].as_array().expect("events").clone();
+            if found.is_empty() {
+                break;
+            }
+            events.extend(found);
+        }
+        let data: Vec<Value> = events.iter().map(|e| e["data"].clone()).collect();
+        assert_eq!(data, expected);
+        for (n, event) in events.iter().enumerate().step_by(4) {
+            let cursor = event["cursor"].as_str().expect("a cursor");
+            let pod = &pods[n % pods.len()];
+            let mut stream = Stream::connect(pod.public(), streams, &[("last-event-id", cursor)]).await.0;
+            assert_eq!(stream.take(19 - n).await, expected[n + 1..]);
+        }
+        let last = &pods[pods.len() - 1];
+        let (mut stream, first) =
+            Stream::connect(last.public(), &format!("{streams}?from=earliest"), &[]).await;
+        assert_eq!(first.json()["start"], "from");
+        assert_eq!(stream.take(20).await, expected);
+    }
+
     a_receipt_says_where_its_event_is(backend, deployment) {
         let pods = backend.pods_of(deployment).await;
         let first = publish(&pods[0], "a", "t", json!(1)).await;

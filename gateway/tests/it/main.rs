@@ -6,6 +6,7 @@ mod batch;
 mod cli;
 mod clients;
 mod cors;
+mod history;
 mod kafka_log;
 mod limits;
 mod log_contract;

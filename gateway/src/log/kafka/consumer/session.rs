@@ -93,6 +93,10 @@ impl<S: Sink> Reader<S> {
             let keys_only = (to == Move::Since(keys_start) && place > reach.low)
                 .then(|| KeysOnly { before_ms: window_start, below: offset(reach.high) });
             self.begin(part, reach, place, keys_only);
+            if let Move::Since(time) = to {
+                let shard = self.positions.lock().shard(part);
+                self.sink.older(shard, time);
+            }
         }
         Ok(moves.into_iter().map(|(part, ..)| part).collect())
     }
