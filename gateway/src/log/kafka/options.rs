@@ -26,6 +26,9 @@ const METADATA_REFRESH_MS: u32 = 5_000;
 const SESSION_TIMEOUT_MS: u32 = 45_000;
 /// How often a classic member says that it is there, in milliseconds.
 const HEARTBEAT_MS: u32 = 3_000;
+/// How often the producer says what it has sent, in milliseconds: how much later the answer to a
+/// failed publish can be, so that it is certain.
+const STATISTICS_MS: u32 = 500;
 /// What a record carries beside its data: the fields and librdkafka's framing, in bytes.
 const RECORD_OVERHEAD: usize = 64 * 1024;
 /// The smallest limit on a message, librdkafka's own default, in bytes.
@@ -48,7 +51,7 @@ const REFUSED: [(&str, &str); 18] = [
     ("partitioner", "a room must lie where Java's producer puts it (murmur2_random)"),
     ("queuing.strategy", "a room's events keep their order"),
     ("request.required.acks", "a receipt means that every in-sync replica has the event"),
-    ("statistics.interval.ms", "nothing reads librdkafka's statistics; see tidegate_* metrics"),
+    ("statistics.interval.ms", "a failed publish is judged by them; see the tidegate_* metrics"),
     ("transactional.id", "an event is published by itself"),
     ("log_level", "set telemetry.log_level"),
 ];
@@ -175,6 +178,7 @@ impl Options {
             .set("enable.idempotence", "true")
             .set("partitioner", "murmur2_random")
             .set("linger.ms", "0")
+            .set("statistics.interval.ms", STATISTICS_MS.to_string())
             .set("queue.buffering.max.kbytes", PRODUCER_QUEUE_KIB.to_string())
             .set("message.max.bytes", self.message_bytes.to_string())
             .set("message.timeout.ms", self.message_timeout_ms.to_string());
@@ -205,11 +209,12 @@ impl Options {
     }
 }
 
-/// How long the producer tries, in milliseconds: less than the publisher's patience, because
-/// librdkafka looks for what is overdue once a second, and what it says by then is certain.
+/// How long the producer tries, in milliseconds. Less than the publisher's patience: librdkafka
+/// looks for what is overdue once a second, and the statistics that make the answer certain come
+/// after that.
 fn message_timeout_ms(patience_ms: u128) -> u64 {
     let patience = u64::try_from(patience_ms).unwrap_or(u64::MAX).min(u64::from(u32::MAX) / 2);
-    patience.saturating_sub(1_500).max(patience / 2).max(10)
+    patience.saturating_sub(2_000).max(patience / 3).max(10)
 }
 
 #[cfg(test)]
@@ -218,8 +223,8 @@ mod tests {
 
     #[test]
     fn the_producer_gives_up_before_the_publisher_does() {
-        assert_eq!(message_timeout_ms(10_000), 8_500);
-        assert_eq!(message_timeout_ms(2_000), 1_000);
+        assert_eq!(message_timeout_ms(10_000), 8_000);
+        assert_eq!(message_timeout_ms(3_000), 1_000);
         assert_eq!(message_timeout_ms(0), 10);
     }
 

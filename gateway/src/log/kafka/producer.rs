@@ -1,5 +1,6 @@
 //! Publishing: one idempotent producer, and what becomes of each event.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -31,7 +33,22 @@ pub(super) struct Placed {
     pub(super) timestamp: i64,
 }
 
-type Waiter = oneshot::Sender<Result<Placed, PublishError>>;
+/// A publisher who waits for what becomes of a message.
+struct Waiter {
+    answer: oneshot::Sender<Result<Placed, PublishError>>,
+    /// What had been sent before the message was handed over.
+    before: Arc<Transmitted>,
+}
+
+/// A failed message of which the statistics will tell whether it was ever sent.
+struct Doubt {
+    waiter: Waiter,
+    topic: String,
+    /// Negative if it never got one.
+    partition: i32,
+    code: RDKafkaErrorCode,
+}
+
 type Client = BaseProducer<Context>;
 
 /// Takes the delivery reports.
@@ -39,6 +56,8 @@ struct Context {
     lines: LogLines,
     /// The broker lost track of the producer: it takes nothing any more and has to be replaced.
     fatal: AtomicBool,
+    transmitted: Mutex<Arc<Transmitted>>,
+    doubts: Mutex<Vec<Doubt>>,
 }
 
 impl ClientContext for Context {
@@ -51,6 +70,27 @@ impl ClientContext for Context {
             self.fatal.store(true, Ordering::Relaxed);
         }
         self.lines.error(&error, reason);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        let now = match serde_json::from_slice::<Transmitted>(statistics) {
+            Ok(now) => Arc::new(now),
+            Err(error) => {
+                tracing::error!(%error, "librdkafka's statistics cannot be read");
+                return;
+            }
+        };
+        for Doubt { waiter, topic, partition, code } in self.doubts.lock().drain(..) {
+            let sent = now.count(&topic, partition) != waiter.before.count(&topic, partition);
+            let said = if sent {
+                PublishError::OutcomeUnknown(code.to_string())
+            } else {
+                PublishError::NotAccepted(code.to_string())
+            };
+            // The publisher may have stopped waiting.
+            let _ = waiter.answer.send(Err(said));
+        }
+        *self.transmitted.lock() = now;
     }
 }
 
@@ -73,27 +113,80 @@ impl ProducerContext for Context {
                 if code == RDKafkaErrorCode::Fatal {
                     self.fatal.store(true, Ordering::Relaxed);
                 }
-                Err(failure(code, native::persistence(message)))
+                match verdict(code, native::persistence(message)) {
+                    Some(said) => Err(said),
+                    None => {
+                        self.doubts.lock().push(Doubt {
+                            waiter: *waiter,
+                            topic: message.topic().to_owned(),
+                            partition: message.partition(),
+                            code,
+                        });
+                        return;
+                    }
+                }
             }
         };
         // The publisher may have stopped waiting.
-        let _ = waiter.send(outcome);
+        let _ = waiter.answer.send(outcome);
     }
 }
 
-/// What a failed delivery says about the log.
-fn failure(code: RDKafkaErrorCode, persistence: Persistence) -> PublishError {
-    match (code, persistence) {
-        (
-            RDKafkaErrorCode::MessageSizeTooLarge
-            | RDKafkaErrorCode::MessageBatchTooLarge
-            | RDKafkaErrorCode::InvalidMessageSize,
-            Persistence::No,
-        ) => PublishError::TooLarge(code.to_string()),
-        (_, Persistence::No) => PublishError::NotAccepted(code.to_string()),
-        (_, Persistence::Possibly | Persistence::Yes) => {
-            PublishError::OutcomeUnknown(code.to_string())
+/// What a failed delivery says about the log; `None` if that takes a look at what was sent.
+///
+/// librdkafka's account alone is not enough. A broker that is being stopped can append a record and
+/// then answer that it is not the leader any more; librdkafka takes that for a refusal, tries again
+/// and at last gives up on a message that is in the log.
+fn verdict(code: RDKafkaErrorCode, persistence: Persistence) -> Option<PublishError> {
+    use RDKafkaErrorCode as Code;
+    match (persistence, code) {
+        (Persistence::Possibly | Persistence::Yes, _) => {
+            Some(PublishError::OutcomeUnknown(code.to_string()))
         }
+        (
+            Persistence::No,
+            Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize,
+        ) => Some(PublishError::TooLarge(code.to_string())),
+        // The broker looked at it and will not have it, or it did not even get into the queue.
+        (
+            Persistence::No,
+            Code::QueueFull
+            | Code::TopicAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::PolicyViolation
+            | Code::InvalidRecord,
+        ) => Some(PublishError::NotAccepted(code.to_string())),
+        (Persistence::No, _) => None,
+    }
+}
+
+/// How many messages were ever put into a request, by librdkafka's statistics. A count goes up
+/// before the request leaves and never down: a message between two equal counts was never sent.
+#[derive(Debug, Default, Deserialize)]
+struct Transmitted {
+    #[serde(default)]
+    topics: HashMap<String, TopicTransmitted>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct TopicTransmitted {
+    #[serde(default)]
+    partitions: HashMap<i32, PartitionTransmitted>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PartitionTransmitted {
+    txmsgs: u64,
+}
+
+impl Transmitted {
+    /// Of one partition, or of all for a message that has none.
+    fn count(&self, topic: &str, partition: i32) -> u64 {
+        let Some(topic) = self.topics.get(topic) else { return 0 };
+        if partition < 0 {
+            return topic.partitions.values().map(|p| p.txmsgs).sum();
+        }
+        topic.partitions.get(&partition).map_or(0, |p| p.txmsgs)
     }
 }
 
@@ -114,7 +207,12 @@ struct Shared {
 
 impl Shared {
     fn build(options: &Options, lines: &LogLines) -> Result<Client, KafkaError> {
-        let context = Context { lines: lines.clone(), fatal: AtomicBool::new(false) };
+        let context = Context {
+            lines: lines.clone(),
+            fatal: AtomicBool::new(false),
+            transmitted: Mutex::default(),
+            doubts: Mutex::default(),
+        };
         options.producer().create_with_context(context)
     }
 
@@ -161,15 +259,18 @@ impl Producer {
         let Some(client) = self.shared.client() else {
             return Err(PublishError::NotAccepted("the gateway is leaving".to_owned()));
         };
-        let (waiter, report) = oneshot::channel();
-        let record = BaseRecord::with_opaque_to(topic, Box::new(waiter))
+        let (answer, report) = oneshot::channel();
+        let before = Arc::clone(&client.context().transmitted.lock());
+        let record = BaseRecord::with_opaque_to(topic, Box::new(Waiter { answer, before }))
             .key(key)
             .payload(value)
             .headers(headers);
         // Copied into librdkafka's queue, which is bounded; never blocks.
         if let Err((error, _)) = client.send(record) {
             let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-            return Err(failure(code, Persistence::No));
+            // It did not get into the queue.
+            return Err(verdict(code, Persistence::No)
+                .unwrap_or_else(|| PublishError::NotAccepted(code.to_string())));
         }
         match tokio::time::timeout_at(deadline, report).await {
             Ok(Ok(outcome)) => outcome,
@@ -245,14 +346,30 @@ mod tests {
     #[test]
     fn a_failure_is_certain_only_if_nothing_can_have_been_written() {
         use RDKafkaErrorCode::{
-            MessageSizeTooLarge, MessageTimedOut, NotEnoughReplicas, PurgeInflight,
+            MessageSizeTooLarge, MessageTimedOut, NotLeaderForPartition, TopicAuthorizationFailed,
         };
-        let certain = |failure| matches!(failure, PublishError::NotAccepted(_));
-        let unknown = |failure| matches!(failure, PublishError::OutcomeUnknown(_));
-        assert!(certain(failure(MessageTimedOut, Persistence::No)));
-        assert!(unknown(failure(MessageTimedOut, Persistence::Possibly)));
-        assert!(certain(failure(NotEnoughReplicas, Persistence::No)));
-        assert!(unknown(failure(PurgeInflight, Persistence::Possibly)));
-        assert!(matches!(failure(MessageSizeTooLarge, Persistence::No), PublishError::TooLarge(_)));
+        for code in [MessageTimedOut, TopicAuthorizationFailed, MessageSizeTooLarge] {
+            let said = verdict(code, Persistence::Possibly);
+            assert!(matches!(said, Some(PublishError::OutcomeUnknown(_))), "{code}");
+        }
+        for code in [MessageTimedOut, NotLeaderForPartition] {
+            assert_eq!(verdict(code, Persistence::No), None, "{code}");
+        }
+        let said = verdict(TopicAuthorizationFailed, Persistence::No);
+        assert!(matches!(said, Some(PublishError::NotAccepted(_))));
+        let said = verdict(MessageSizeTooLarge, Persistence::No);
+        assert!(matches!(said, Some(PublishError::TooLarge(_))));
+    }
+
+    #[test]
+    fn statistics_say_how_much_was_sent_to_each_partition() {
+        let statistics = r#"{"name":"x","brokers":{},"topics":{"t":{"topic":"t","partitions":{
+            "0":{"partition":0,"txmsgs":3,"txbytes":9},"1":{"txmsgs":4},"-1":{"txmsgs":0}}}}}"#;
+        let sent: Transmitted = serde_json::from_str(statistics).expect("statistics");
+        assert_eq!(sent.count("t", 1), 4);
+        assert_eq!(sent.count("t", 2), 0);
+        assert_eq!(sent.count("t", -1), 7);
+        assert_eq!(sent.count("u", 0), 0);
+        assert_eq!(Transmitted::default().count("t", 0), 0);
     }
 }

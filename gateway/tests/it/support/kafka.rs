@@ -82,6 +82,8 @@ impl Kafka {
              share.coordinator.state.topic.replication.factor=1\n\
              share.coordinator.state.topic.min.isr=1\n\
              group.initial.rebalance.delay.ms=0\n\
+             broker.session.timeout.ms=2000\n\
+             broker.heartbeat.interval.ms=500\n\
              auto.create.topics.enable=false\n\
              delete.topic.enable=true\n\
              num.network.threads=2\n\
