@@ -4,6 +4,7 @@
 //! joins the group and polls. Whatever librdkafka cannot mend by itself (a fatal error, a place
 //! that the log no longer has) ends the session, and the next one begins where the pod is.
 
+mod reading;
 mod session;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use super::options::{GroupProtocol, Options};
 use super::positions::Positions;
 use super::topics::{self, Lookup};
 use crate::config::{Assignment, Config, Kafka};
+use crate::cursor::Offset;
 use crate::log::Sink;
 
 /// How long to wait before another session, or another attempt at its look-ups.
@@ -293,4 +295,9 @@ impl<S: Sink> Reader<S> {
             self.reached = Some(state);
         }
     }
+}
+
+/// Offsets of records are never negative.
+fn offset(kafka: i64) -> Offset {
+    Offset(u128::try_from(kafka).unwrap_or_default())
 }

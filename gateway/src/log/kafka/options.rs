@@ -7,9 +7,11 @@ use rdkafka::types::RDKafkaConfRes;
 
 use crate::config::Config;
 
-/// How long a fetch may wait at the broker for the first byte, in milliseconds. Longer saves idle
-/// requests; a look-up on the same connection waits behind it.
-const FETCH_WAIT_MS: u32 = 500;
+/// How long a fetch may wait at the broker for the first byte, in milliseconds. The first fetch
+/// after an assignment names only the partitions that librdkafka has set up by then, and the others
+/// wait for its end: with librdkafka's 500 one start in ten was half a second late. Ten idle
+/// requests a second to each broker are the price.
+const FETCH_WAIT_MS: u32 = 100;
 /// How long fetching pauses when the local queue is full, in milliseconds. librdkafka's second
 /// makes a reader that was behind for a moment stall for all of it.
 const FETCH_QUEUE_BACKOFF_MS: u32 = 2;
