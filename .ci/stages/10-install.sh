@@ -1,9 +1,12 @@
-# What the later stages need beyond the Rust toolchain: Java and Maven for the real Kafka, curl.
+# What the later stages need beyond the Rust toolchain: Java and Maven for the real Kafka, a real
+# Redis and the certificates to test its TLS, curl.
 # budget: 5 min
 set -euo pipefail
 missing=()
 command -v java >/dev/null || missing+=(default-jre-headless)
 command -v mvn >/dev/null || missing+=(maven)
+command -v redis-server >/dev/null || missing+=(redis-server)
+command -v openssl >/dev/null || missing+=(openssl)
 command -v curl >/dev/null || missing+=(curl)
 command -v perl >/dev/null || missing+=(perl)
 command -v make >/dev/null || missing+=(make)
@@ -17,3 +20,4 @@ cargo fmt --version
 cargo clippy --version
 java -version 2>&1 | head -1
 mvn -version | head -1
+redis-server --version

@@ -98,7 +98,8 @@ static PUBLISHED: [Number; ProblemKind::ALL.len() + 1] =
     [const { Number::new() }; ProblemKind::ALL.len() + 1];
 static PUBLISH_SECONDS: Histogram = Histogram::new();
 static PUBLISH_BYTES: Number = Number::new();
-static CONSUMED: [(&str, Number); 2] = [("memory", Number::new()), ("kafka", Number::new())];
+static CONSUMED: [(&str, Number); 3] =
+    [("memory", Number::new()), ("kafka", Number::new()), ("redis", Number::new())];
 static MATCHED: Number = Number::new();
 static SENT: [Number; SentKind::ALL.len()] = [const { Number::new() }; SentKind::ALL.len()];
 static SENT_BYTES: Number = Number::new();

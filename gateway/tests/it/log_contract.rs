@@ -9,17 +9,23 @@ use crate::support::eventually;
 use crate::support::gateway::Gateway;
 use crate::support::http;
 use crate::support::kafka::Kafka;
+use crate::support::redis::Redis;
 use crate::support::stream::Stream;
 
 /// A log to run the suite on.
 enum Backend {
     Memory,
     Kafka { brokers: String, assignment: &'static str },
+    Redis { url: String },
 }
 
 impl Backend {
     async fn kafka(assignment: &'static str) -> Self {
         Self::Kafka { brokers: Kafka::shared().await.brokers(), assignment }
+    }
+
+    async fn redis() -> Self {
+        Self::Redis { url: Redis::shared().await.url() }
     }
 
     /// A gateway on this log; those of one `deployment` share its topics.
@@ -39,6 +45,11 @@ impl Backend {
                 format!("--kafka-group-prefix={deployment}"),
                 "--kafka-partitions=4".to_owned(),
             ],
+            Self::Redis { url } => vec![
+                "--log-kind=redis".to_owned(),
+                format!("--redis-url={url}"),
+                format!("--redis-prefix={deployment}"),
+            ],
         }
     }
 
@@ -46,7 +57,7 @@ impl Backend {
     fn pods(&self) -> usize {
         match self {
             Self::Memory => 1,
-            Self::Kafka { .. } => 2,
+            Self::Kafka { .. } | Self::Redis { .. } => 2,
         }
     }
 
@@ -83,6 +94,12 @@ macro_rules! over_every_log {
                 async fn on_kafka_assigned_by_hand() {
                     let name = concat!("m-", stringify!($name));
                     scenario(Backend::kafka("manual").await, name).await;
+                }
+
+                #[tokio::test]
+                async fn on_redis() {
+                    let name = concat!("r-", stringify!($name));
+                    scenario(Backend::redis().await, name).await;
                 }
             }
         )*

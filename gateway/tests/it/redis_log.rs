@@ -1,6 +1,7 @@
 //! The Redis log against a real Redis.
 
 mod failures;
+mod gateway;
 mod keys;
 
 use std::time::Duration;
