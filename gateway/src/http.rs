@@ -6,6 +6,7 @@ pub mod body;
 pub mod cors;
 pub mod history;
 pub mod listener;
+pub mod openapi;
 pub mod peer;
 pub mod publish;
 pub mod quota;
@@ -22,7 +23,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request};
 use serde::Serialize;
@@ -127,19 +128,28 @@ impl Drop for Place {
     }
 }
 
-/// The public routes.
-pub fn router(app: Arc<App>) -> Router {
-    let origins = cors::Origins::new(&app.config.cors.origins);
-    let router = Router::new()
-        .route(
+/// The public routes: paths and what takes their methods.
+pub(crate) fn routes() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
+    vec![
+        (
             "/v1/subscribe/events/{event_id}/types/{event_type}",
             get(subscribe::room).head(head_of_a_stream),
-        )
-        .route("/v1/subscribe", get(subscribe::rooms).head(head_of_a_stream))
-        .route("/v1/sse/events/{event_id}/types/{event_type}", post(publish::room))
-        .route("/v1/sse/broadcast/types/{event_type}", post(publish::broadcast))
-        .route("/v1/sse/batch", post(batch::batch))
-        .route("/v1/events/{event_id}/types/{event_type}/history", get(history::page))
+        ),
+        ("/v1/subscribe", get(subscribe::rooms).head(head_of_a_stream)),
+        ("/v1/sse/events/{event_id}/types/{event_type}", post(publish::room)),
+        ("/v1/sse/broadcast/types/{event_type}", post(publish::broadcast)),
+        ("/v1/sse/batch", post(batch::batch)),
+        ("/v1/events/{event_id}/types/{event_type}/history", get(history::page)),
+        ("/openapi.json", get(openapi::openapi)),
+    ]
+}
+
+/// The public router.
+pub fn router(app: Arc<App>) -> Router {
+    let origins = cors::Origins::new(&app.config.cors.origins);
+    let router = routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .with_state(app);
@@ -155,8 +165,7 @@ async fn head_of_a_stream() -> Response {
 }
 
 async fn not_found(request: Request<Body>) -> Response {
-    let detail =
-        format!("there is nothing at {}; see the README for the routes", request.uri().path());
+    let detail = format!("there is nothing at {}; see /openapi.json", request.uri().path());
     Problem::new(ProblemKind::NotFound, detail).to_response().map(Body::from)
 }
 

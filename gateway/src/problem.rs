@@ -142,7 +142,7 @@ impl ProblemKind {
 }
 
 /// One thing that is wrong with a body.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Invalid {
     /// Where, as a JSON pointer (RFC 6901): `/user/to_user`, or empty for the whole body.
     pub pointer: String,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::cursor::Cursor;
 use crate::event::{Event, Pattern};
@@ -235,7 +236,7 @@ fn put_envelope(out: BytesMut, event: &Event, payload: Payload<'_>) -> BytesMut 
 }
 
 /// How a stream began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StartKind {
     /// With what comes next.
@@ -247,7 +248,7 @@ pub enum StartKind {
 }
 
 /// Why events are missing from a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GapReason {
     /// The log no longer has them.

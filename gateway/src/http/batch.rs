@@ -19,6 +19,8 @@ use tokio::time::Instant;
 use self::lines::{Line, Lines};
 use super::App;
 use super::body::{BatchLine, delivery};
+use super::openapi::params::{BatchQuery, UserHeader, UserQuery};
+use super::openapi::schemas::{BatchAnswer, BatchLine as LineSchema, BatchProblems};
 use super::publish::{self, PublishReceipt};
 use super::target::Query;
 use crate::auth::credentials::Cookies;
@@ -36,6 +38,28 @@ const MOST_IN_FLIGHT: usize = 64;
 const MOST_ANSWERS: usize = 64;
 
 /// Publishes what comes, line by line.
+#[utoipa::path(
+    post,
+    path = "/v1/sse/batch",
+    operation_id = "publishBatch",
+    tag = "publishing",
+    params(BatchQuery, UserQuery, UserHeader),
+    request_body(
+        content = LineSchema,
+        content_type = "application/x-ndjson",
+        description = "NDJSON: each line that is not empty is one event, as the schema says.",
+    ),
+    security((), ("signature_header" = []), ("signature_query" = [])),
+    responses(
+        (
+            status = 200,
+            description = "NDJSON, sent while the request is still open: each line is the answer to one, as the schema says.",
+            content_type = "application/x-ndjson",
+            body = BatchAnswer,
+        ),
+        BatchProblems,
+    ),
+)]
 pub async fn batch(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     match open(&app, request) {
         Ok(response) => response,

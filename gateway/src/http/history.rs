@@ -12,6 +12,8 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Request};
 use serde::Serialize;
 
+use super::openapi::params::{HistoryQuery, ReadRoom, UserHeader, UserQuery};
+use super::openapi::schemas::{HistoryPage, ReadProblems};
 use super::target::{self, Query};
 use super::{App, Place, subscribe};
 use crate::auth::Credentials;
@@ -30,7 +32,28 @@ pub const MOST_PAGES: usize = 64;
 /// About how much of a page is written at once, in bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// A page of a room's events.
+/// A page of a room's events, broadcasts among them.
+#[utoipa::path(
+    get,
+    path = "/v1/events/{event_id}/types/{event_type}/history",
+    operation_id = "history",
+    tag = "history",
+    params(ReadRoom, HistoryQuery, UserQuery, UserHeader),
+    security(
+        (),
+        ("signature_header" = []),
+        ("signature_query" = []),
+        ("signature_cookie" = []),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "A page. What is no cursor is a page with a gap, not an error.",
+            body = HistoryPage,
+        ),
+        ReadProblems,
+    ),
+)]
 pub async fn page(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     match read(&app, &request) {
         Ok(response) => response,

@@ -11,9 +11,14 @@ use http::{HeaderMap, HeaderValue, Request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use super::App;
 use super::body::{Delivery, PublishBody};
+use super::openapi::params::{
+    BroadcastType, Delivery as DeliveryHeaders, PublishRoom, UserHeader, UserQuery,
+};
+use super::openapi::schemas::{self, PublishProblems};
 use super::target::{self, Query};
 use crate::auth::Credentials;
 use crate::auth::credentials::Cookies;
@@ -25,12 +30,38 @@ use crate::problem::{Problem, ProblemKind};
 use crate::telemetry::metrics;
 
 /// Publishes to a room.
+#[utoipa::path(
+    post,
+    path = "/v1/sse/events/{event_id}/types/{event_type}",
+    operation_id = "publish",
+    tag = "publishing",
+    params(PublishRoom, DeliveryHeaders, UserQuery, UserHeader),
+    request_body = schemas::PublishBody,
+    security((), ("signature_header" = []), ("signature_query" = [])),
+    responses(
+        (status = 200, description = "The log has the event durably.", body = PublishReceipt),
+        PublishProblems,
+    ),
+)]
 pub async fn room(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let audience = target::publish_room(request.uri());
     answer(&app, request, audience).await
 }
 
 /// Publishes to every open stream.
+#[utoipa::path(
+    post,
+    path = "/v1/sse/broadcast/types/{event_type}",
+    operation_id = "broadcast",
+    tag = "publishing",
+    params(BroadcastType, DeliveryHeaders, UserQuery, UserHeader),
+    request_body = schemas::PublishBody,
+    security((), ("signature_header" = []), ("signature_query" = [])),
+    responses(
+        (status = 200, description = "The log has the event durably.", body = PublishReceipt),
+        PublishProblems,
+    ),
+)]
 pub async fn broadcast(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let audience = target::broadcast_type(request.uri());
     answer(&app, request, audience).await
@@ -55,10 +86,19 @@ async fn answer(
 }
 
 /// The answer to an event that the log has.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Receipt, examples(json!({
+    "message_id": "019a9e3c-6a5b-7c21-9d3e-2f1a0b4c5d6e",
+    "cursor": "EAECAwQBAAUA",
+    "published_at": 1_763_700_000_000_u64
+})))]
 pub struct PublishReceipt {
+    /// The event's identity.
+    #[schema(format = "uuid")]
     message_id: String,
+    /// Resumes just after the event.
     cursor: String,
+    /// The log's time of it, in milliseconds since the Unix epoch.
     published_at: i64,
     /// The event was not delivered: an earlier one with its key was. What else is said is the
     /// first one's.

@@ -10,6 +10,8 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use tokio::time::Instant;
 
+use super::openapi::params::{LastEventId, ReadRoom, Rooms, StreamQuery, UserHeader, UserQuery};
+use super::openapi::schemas::ReadProblems;
 use super::quota::Share;
 use super::refusal::{self, Refusal};
 use super::target::{self, Query};
@@ -26,12 +28,60 @@ use crate::telemetry::metrics;
 use crate::wire::{self, Connected, StartKind, Variant};
 
 /// A stream of one room, or of every type of an id.
+#[utoipa::path(
+    get,
+    path = "/v1/subscribe/events/{event_id}/types/{event_type}",
+    operation_id = "subscribe",
+    tag = "streams",
+    params(ReadRoom, StreamQuery, LastEventId, UserQuery, UserHeader),
+    security(
+        (),
+        ("signature_header" = []),
+        ("signature_query" = []),
+        ("signature_cookie" = []),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "Server-sent events. First `tidegate.connected`; then events, whose `data:` is an `Envelope`, and `tidegate.gap`, `tidegate.heartbeat` and `tidegate.goodbye`, whose `data:` are the schemas of these names.",
+            content_type = "text/event-stream",
+            body = String,
+            example = "retry: 3000\nid: EAECAwQBAAUA\nevent: tidegate.connected\ndata: {\"pod\":\"tidegate-0\",\"version\":\"0.1.0\",\"rooms\":[\"cart-7/CartUpdated\"],\"start\":\"live\",\"heartbeat_ms\":15000}\n\n",
+        ),
+        (status = 204, description = "The room is complete: never come back."),
+        ReadProblems,
+    ),
+)]
 pub async fn room(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let patterns = target::pattern(request.uri(), 4).map(|pattern| vec![pattern]);
     answer(&app, &request, patterns)
 }
 
 /// A stream of several rooms.
+#[utoipa::path(
+    get,
+    path = "/v1/subscribe",
+    operation_id = "subscribeRooms",
+    tag = "streams",
+    params(Rooms, StreamQuery, LastEventId, UserQuery, UserHeader),
+    security(
+        (),
+        ("signature_header" = []),
+        ("signature_query" = []),
+        ("signature_cookie" = []),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "Server-sent events. First `tidegate.connected`; then events, whose `data:` is an `Envelope`, and `tidegate.gap`, `tidegate.heartbeat` and `tidegate.goodbye`, whose `data:` are the schemas of these names.",
+            content_type = "text/event-stream",
+            body = String,
+            example = "retry: 3000\nid: EAECAwQBAAUA\nevent: tidegate.connected\ndata: {\"pod\":\"tidegate-0\",\"version\":\"0.1.0\",\"rooms\":[\"cart-7/CartUpdated\"],\"start\":\"live\",\"heartbeat_ms\":15000}\n\n",
+        ),
+        (status = 204, description = "The room is complete: never come back."),
+        ReadProblems,
+    ),
+)]
 pub async fn rooms(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let most = app.config.limits.rooms_per_stream;
     let patterns = Query::parse(request.uri()).and_then(|query| target::rooms(&query, most));

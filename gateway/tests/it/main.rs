@@ -10,6 +10,7 @@ mod history;
 mod kafka_log;
 mod limits;
 mod log_contract;
+mod openapi;
 mod publish;
 mod redis_log;
 mod subscribe;

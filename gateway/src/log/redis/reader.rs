@@ -142,6 +142,7 @@ impl<S: Sink> Reader<S> {
         let ask: Vec<_> = streams.iter().map(|(_, key)| (key.as_str(), None)).collect();
         let (now_ms, looked) = look(link, &ask, self.window + self.dedupe).await?;
         let window = i64::try_from(self.window.as_millis()).unwrap_or(i64::MAX);
+        let dedupe = i64::try_from(self.dedupe.as_millis()).unwrap_or(i64::MAX);
         let before_ms = now_ms.saturating_sub(window);
         let places = streams.into_iter().zip(&looked);
         let places: Vec<_> = places
@@ -154,6 +155,9 @@ impl<S: Sink> Reader<S> {
             let keys_only =
                 (place.next > looked.start()).then(|| KeysOnly { before_ms, below: looked.end() });
             self.sink.start(place.shard, from, looked.start(), keys_only);
+            if place.next > looked.start() {
+                self.sink.older(place.shard, before_ms.saturating_sub(dedupe));
+            }
         }
         self.known = Some(Known { identity, sources, places });
         self.catch_up = Some(Instant::now() + CATCH_UP_LIMIT);
