@@ -23,8 +23,8 @@ use crate::telemetry::metrics;
 pub const EVERY: Duration = Duration::from_secs(1);
 /// HTTP/2 as ALPN names it (RFC 7301).
 pub const ALPN_HTTP2: &[u8] = b"h2";
-/// HTTP/1.1 as ALPN names it.
-const ALPN_HTTP1: &[u8] = b"http/1.1";
+/// HTTP/1 as ALPN names it. A client that offers nothing but 1.0 would get no session otherwise.
+const ALPN_HTTP1: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
 /// The most bytes that are read of a file; a chain of certificates is a few kilobytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
@@ -134,7 +134,8 @@ impl Tls {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(resolver);
-        config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
+        let protocols = [&[ALPN_HTTP2], &ALPN_HTTP1[..]].concat();
+        config.alpn_protocols = protocols.into_iter().map(<[u8]>::to_vec).collect();
         // Sessions are with the clients: a table of them would be one lock for all handshakes.
         config.ticketer = rustls::crypto::ring::Ticketer::new()?;
         let acceptor = TlsAcceptor::from(Arc::new(config));
