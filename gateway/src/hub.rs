@@ -158,11 +158,26 @@ impl Hub {
         self.state.lock().positions.set_sources(sources, self.bounds.window_age);
     }
 
-    /// Begins a shard, anew where its log was replaced.
+    /// Begins a shard, anew where its log was replaced. Readers of rooms that it feeds are cut if it
+    /// begins elsewhere than it was: they come back with their cursors and are told of the hole.
     pub fn start(&self, shard: Shard, from: Position, log_start: Offset) {
-        let mut state = self.state.lock();
-        state.window.forget(shard);
-        state.positions.start(shard, from, log_start);
+        let mut guard = self.state.lock();
+        let State { positions, window, rooms, wakers, .. } = &mut *guard;
+        let before = positions.get(shard).map(|state| state.position);
+        window.forget(shard);
+        positions.start(shard, from, log_start);
+        if before.is_some_and(|before| before.next != from.next || !before.tag.agrees(from.tag)) {
+            let fed = |id: &EventId| positions.shards_for(id).any(|s| s == shard);
+            for room in rooms.iter().filter(|(id, _)| fed(id)).flat_map(|(_, rooms)| &rooms.0) {
+                room.cut();
+                room.take_wakers(wakers);
+            }
+        }
+        let wakers = std::mem::take(wakers);
+        drop(guard);
+        for waker in wakers {
+            waker.wake();
+        }
     }
 
     /// What lies before the place where `shard` began is older than `time`, in milliseconds since

@@ -70,7 +70,6 @@ fn kafka(config: &Config, given: &mut Given) {
     let topics = [
         ("kafka.events_topic", &config.kafka.events_topic),
         ("kafka.broadcast_topic", &config.kafka.broadcast_topic),
-        ("kafka.dead_letters_topic", &config.kafka.dead_letters_topic),
     ];
     for (nth, (key, topic)) in topics.iter().enumerate() {
         for (other, same) in &topics[nth + 1..] {

@@ -180,8 +180,8 @@ pub(super) const REPLICATION: Kind<Option<u16>> = Kind {
 
 /// How deep JSON may nest.
 pub(super) const DEPTH: Kind<usize> = Kind {
-    traits: one("N", "a whole number from 1 to 1000"),
-    parse: |text| number(text).and_then(|depth| within(depth, 1, 1000)),
+    traits: one("N", "a whole number from 1 to 128"),
+    parse: |text| number(text).and_then(|depth| within(depth, 1, crate::json::MAX_DEPTH)),
     show: counted,
 };
 
@@ -241,12 +241,6 @@ pub(super) const REDIS_URL: Kind<Option<Secret>> = Kind {
         let shown = |url: &Secret| Value::String(mask_user_info(url.expose()));
         url.as_ref().map_or_else(none, shown)
     },
-};
-
-pub(super) const HTTP_URL: Kind<Option<String>> = Kind {
-    traits: one("URL", "an http:// or https:// URL, or none"),
-    parse: |text| optional(text, |text| url(text, &["http", "https"])),
-    show: |url| url.as_ref().map_or_else(none, |url| Value::String(mask_user_info(url))),
 };
 
 pub(super) const ORIGINS: Kind<Vec<String>> = Kind {

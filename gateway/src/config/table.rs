@@ -44,15 +44,6 @@ words! {
         /// Whoever has a signature.
         Hmac = "hmac",
     }
-    /// What becomes of a reader that lags too far.
-    SlowPolicy, SLOW_POLICY, "disconnect, drop or latest" {
-        /// It is cut, and resumes by its cursor.
-        Disconnect = "disconnect",
-        /// It is told of a gap and goes on with the oldest event that is still there.
-        Drop = "drop",
-        /// It is told of a gap and gets the newest event of each room.
-        Latest = "latest",
-    }
 }
 
 settings! {
@@ -126,8 +117,6 @@ settings! {
         events_topic: String = kind::TOPIC, "tidegate.events";
         /// Topic of the events for every stream.
         broadcast_topic: String = kind::TOPIC, "tidegate.broadcast";
-        /// Topic of the events that can never be delivered.
-        dead_letters_topic: String = kind::TOPIC, "tidegate.dead-letters";
         /// Options for librdkafka by its own names: `[kafka.options]` in the file,
         /// `TIDEGATE_KAFKA_OPTIONS_A_B` or `--kafka-options-a-b` for `a.b`.
         options: BTreeMap<String, String> = kind::OPTIONS, "";
@@ -181,16 +170,10 @@ settings! {
         retry: Duration = kind::DURATION, "3s";
         /// How long a stream lives at most, jittered; then its client reconnects, to any pod.
         max_age: Option<Duration> = kind::OPTIONAL_DURATION, "none";
-        /// How many bytes a reader may lag behind; not memory of its own.
+        /// How many bytes a reader may lag behind before it is cut; not memory of its own.
         queue_bytes: usize = kind::SIZE, "1MiB";
-        /// What becomes of a reader that lags further: `disconnect`, `drop` or `latest`.
-        slow: SlowPolicy = SLOW_POLICY, "disconnect";
         /// How long a write may wait for a client that does not read.
         write_timeout: Duration = kind::DURATION, "30s";
-        /// Whether clients that ask for gzip get it.
-        gzip: bool = kind::SWITCH, "false";
-        /// Whether clients that ask for zstd get it; some libraries read only its first event.
-        zstd: bool = kind::SWITCH, "false";
         /// Least size of the data that `compress=lz4` compresses.
         lz4_min_bytes: usize = kind::SIZE_OR_ZERO, "1KiB";
     }
@@ -237,12 +220,6 @@ settings! {
         replay_bytes: usize = kind::SIZE, "16MiB";
         /// Most events that one resume may replay.
         replay_events: usize = kind::COUNT, "10000";
-        /// How long one resume may take to read from the log.
-        replay_time: Duration = kind::DURATION, "10s";
-        /// Most resumes that read from the log at once.
-        replay_concurrent: usize = kind::COUNT, "32";
-        /// How long a resume waits for its turn to read from the log.
-        replay_wait: Duration = kind::DURATION, "10s";
     }
 
     /// Browsers of other origins.
@@ -258,17 +235,5 @@ settings! {
         cert_file: Option<PathBuf> = kind::FILE, "none";
         /// Private key of the public listener (PEM); read again when it changes.
         key_file: Option<PathBuf> = kind::FILE, "none";
-    }
-
-    /// Traces.
-    otel: Otel {
-        /// OTLP endpoint that traces are sent to.
-        endpoint: Option<String> = kind::HTTP_URL, "none";
-    }
-
-    /// The page for people.
-    console: Console {
-        /// Whether the public port has a console page at `/`.
-        enabled: bool = kind::SWITCH, "true";
     }
 }

@@ -79,6 +79,15 @@ impl Room {
         ring.trim(first_seq);
     }
 
+    /// Lets everybody who sits here fall off the tail: what comes next does not follow what they
+    /// have.
+    pub(super) fn cut(&self) {
+        let mut ring = self.ring.lock();
+        ring.first += ring.entries.len() as u64 + 1;
+        ring.entries.clear();
+        ring.bytes = 0;
+    }
+
     /// Lets go of what has left the window.
     pub(super) fn trim(&self, first_seq: u64) {
         self.ring.lock().trim(first_seq);

@@ -471,3 +471,28 @@ fn a_room_that_nobody_reads_any_more_is_forgotten() {
     drop(two);
     assert_eq!(pod.hub.rooms(), 0);
 }
+
+#[test]
+fn a_shard_that_begins_elsewhere_cuts_the_readers_it_feeds_and_no_others() {
+    let mut pod = Pod::new();
+    let mut log = TestLog::default();
+    let pattern = |id: &str| [Pattern::new(id, "s").expect("pattern")];
+    let [events, _] = sources();
+    let shard = events.shard_of(b"a");
+    let other = IDS.iter().find(|id| events.shard_of(id.as_bytes()) != shard).expect("another");
+    let mut fed = Client::connect(&pod, &pattern("a"));
+    let mut unfed = Client::connect(&pod, &pattern(other));
+    log.publish(&Publish::Room { id: 0, kind: 0, to: None });
+    pod.consume_all(&log);
+    fed.poll(usize::MAX);
+    // The log lost what came between.
+    let from = Position { next: Offset(50), tag: Tag::UNKNOWN };
+    pod.hub.start(shard, from, Offset(50));
+    let mut cx = Context::from_waker(Waker::noop());
+    let polled = fed.subscription.poll_next(&mut cx, 500, &mut Vec::new());
+    assert!(matches!(polled, Poll::Ready(Err(Lagged))), "cut, to be told when it comes back");
+    assert!(unfed.subscription.poll_next(&mut cx, 500, &mut Vec::new()).is_pending());
+    let opened =
+        pod.hub.subscribe(&pattern("a"), None, Start::Resume(fed.last_id.clone())).expect("ready");
+    assert_eq!(opened.gap.map(|gap| gap.reason), Some(GapReason::Expired));
+}

@@ -21,12 +21,13 @@ fn run(command: &mut Command) -> (i32, String, String) {
 
 #[test]
 fn good_settings_are_printed_with_their_origins_and_without_secrets() {
-    let args = ["--stream-gzip", "check-config", "--kafka-options-sasl-password", "swordfish"];
+    let args =
+        ["--auth-legacy-signature", "check-config", "--kafka-options-sasl-password", "swordfish"];
     let mut command = tidegate(&args);
     command.env("TIDEGATE_AUTH_KEYS", "k:swordfish").env("TIDEGATE_PORT", "tcp://10.0.0.1:30000");
     let (code, out, err) = run(&mut command);
     assert_eq!(code, 0, "{err}");
-    assert!(out.contains("gzip = true  # --stream-gzip\n"), "{out}");
+    assert!(out.contains("legacy_signature = true  # --auth-legacy-signature\n"), "{out}");
     assert!(out.contains("keys = \"***\"  # TIDEGATE_AUTH_KEYS\n"), "{out}");
     assert!(out.contains("\"sasl.password\" = \"***\"  # --kafka-options\n"), "{out}");
     assert!(out.contains("heartbeat = \"15s\"  # default\n"), "{out}");

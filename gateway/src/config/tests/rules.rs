@@ -93,12 +93,10 @@ fn each_kind_of_value_refuses_what_it_is_not() {
         ("kafka.create_topics", &["", "maybe"]),
         ("memory.shards", &["0", "1025"]),
         ("stream.max_age", &["0", "1"]),
-        ("stream.slow", &["", "block"]),
         ("limits.connections", &["0", "none", "1k"]),
         ("limits.connections_per_ip", &["0"]),
-        ("limits.json_depth", &["0", "1001"]),
+        ("limits.json_depth", &["0", "129"]),
         ("cors.origins", &["app.example.com", "https://a/", "https://*.a", "https://", "null"]),
-        ("otel.endpoint", &["otel:4317", "grpc://otel", "http://"]),
         ("redis.url", &["redis", "http://redis", "redis://"]),
     ] {
         for value in values {

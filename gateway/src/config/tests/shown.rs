@@ -9,7 +9,6 @@ fn no_secret_is_ever_shown() {
         ("TIDEGATE_KAFKA_OPTIONS_SASL_PASSWORD", "swordfish"),
         ("TIDEGATE_KAFKA_OPTIONS_SSL_KEY_PEM", "swordfish"),
         ("TIDEGATE_REDIS_URL", "redis://me:swordfish@redis:6379"),
-        ("TIDEGATE_OTEL_ENDPOINT", "https://me:swordfish@otel"),
     ]);
     let config = Config::load(&sources).unwrap().config;
     assert_eq!(config.auth.keys.as_ref().unwrap().expose(), "k:swordfish");
@@ -66,7 +65,7 @@ fn what_is_shown_can_be_read_back() {
         ("TIDEGATE_KAFKA_OPTIONS_CLIENT_RACK", "a \"b\"\\\u{7f}\n"),
         ("TIDEGATE_CORS_ORIGINS", "https://a.example,https://b.example:8443"),
         ("TIDEGATE_PUBLIC_TRUSTED_PROXIES", "10.0.0.0/8,::1"),
-        ("TIDEGATE_STREAM_GZIP", "on"),
+        ("TIDEGATE_AUTH_LEGACY_SIGNATURE", "on"),
         ("TIDEGATE_STREAM_MAX_AGE", "90m"),
         ("TIDEGATE_LIMITS_CONNECTIONS_PER_USER", "7"),
     ]);

@@ -11,7 +11,6 @@ pub fn on_kafka(brokers: String, prefix: &str) -> Config {
     config.kafka.partitions = 3;
     config.kafka.events_topic = format!("{prefix}.events");
     config.kafka.broadcast_topic = format!("{prefix}.broadcast");
-    config.kafka.dead_letters_topic = format!("{prefix}.dead-letters");
     config.publish.timeout = std::time::Duration::from_secs(3);
     config
 }
