@@ -381,6 +381,23 @@ pub fn goodbye(reason: &str, retry: Duration) -> Bytes {
     .into()
 }
 
+/// The beginning of a stream, to be shown.
+#[must_use]
+pub fn example() -> String {
+    let rooms: Vec<Pattern> = Pattern::new("cart-7", "CartUpdated").into_iter().collect();
+    let id = Cursor::default();
+    let connected = connected(&Connected {
+        pod: "tidegate-0",
+        rooms: &rooms,
+        start: StartKind::Live,
+        heartbeat: Duration::from_secs(15),
+        retry: Duration::from_secs(3),
+        id: Some(&id),
+    });
+    let blocks = [connected, heartbeat(Some(&id))];
+    blocks.iter().map(|block| String::from_utf8_lossy(block)).collect()
+}
+
 fn put_block(text: &mut String, event: &str, id: Option<&Cursor>, data: &str) {
     if let Some(id) = id {
         text.push_str("id: ");
