@@ -84,8 +84,17 @@ fn kafka(config: &Config, given: &mut Given) {
 }
 
 fn redis(config: &Config, given: &mut Given) {
-    if config.log.kind == LogKind::Redis && config.redis.url.is_none() {
+    if config.log.kind != LogKind::Redis {
+        return;
+    }
+    if config.redis.url.is_none() {
         given.refuse_together(&["redis.url", "log.kind"], "log.kind redis needs redis.url");
+    }
+    if config.redis.max_age.is_none() && config.redis.max_len.is_none() {
+        given.refuse_together(
+            &["redis.max_age", "redis.max_len"],
+            "redis.max_age and redis.max_len are both none, and the streams would grow for ever",
+        );
     }
 }
 

@@ -176,7 +176,7 @@ fn everything_that_is_wrong_is_said_at_once() {
         "[stream]\nheartbeat = '15'\nheart = '1s'\n[limits]\nconnections = ['a']\n[auth]\nkeys = 'k'",
     );
     let sources = Sources::environment(&[
-        ("TIDEGATE_LOG_KIND", "pulsar"),
+        ("TIDEGATE_LOG_KIND", "rabbit"),
         ("TIDEGATE_PUBLIC_ADDR", ""),
         ("TIDEGATE_DRAIN_GRACE", "1h"),
     ])
@@ -197,7 +197,7 @@ fn everything_that_is_wrong_is_said_at_once() {
             &*format!(
                 "limits.connections ({path}): it is an array; accepted: a whole number of at least 1"
             ),
-            "log.kind = \"pulsar\" (TIDEGATE_LOG_KIND): there is no such choice; accepted: memory, kafka or redis",
+            "log.kind = \"rabbit\" (TIDEGATE_LOG_KIND): there is no such choice; accepted: memory, kafka or redis",
             "public.addr = \"\" (TIDEGATE_PUBLIC_ADDR): it is no address with a port; accepted: an IP address and a port, such as 0.0.0.0:30000 or [::]:30000",
             "limits.body_bytes = \"0\" (--limits-body-bytes): it is 0; accepted: a size such as 64KiB, 1MB or 1048576, larger than 0",
             "kafka.partitions = \"0\" (--kafka-partitions): it is less than 1; accepted: a whole number from 1 to 10000",

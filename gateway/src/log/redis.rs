@@ -14,8 +14,8 @@
 //! * Every pod reads all streams by itself, on a connection of its own ([`reader`]); there are no
 //!   consumer groups. Publishing goes through another connection ([`writer`]).
 //!
-//! One server takes the writes; its name may move between servers (a failover). The keys' hash
-//! tags keep what a script touches in one slot, but a cluster's redirections are not followed.
+//! One server takes the writes; its name may move between servers (a failover). A Redis Cluster is
+//! none: its redirections are not followed, and a broadcast's script touches two slots.
 
 mod advice;
 mod entry;

@@ -14,6 +14,18 @@ fn settings_that_do_not_go_together_are_refused() {
             "log.kind = \"kafka\" (TIDEGATE_LOG_KIND): log.kind kafka needs kafka.brokers",
         ),
         (
+            &[("TIDEGATE_LOG_KIND", "redis")],
+            "log.kind = \"redis\" (TIDEGATE_LOG_KIND): log.kind redis needs redis.url",
+        ),
+        (
+            &[
+                ("TIDEGATE_LOG_KIND", "redis"),
+                ("TIDEGATE_REDIS_URL", "redis://r"),
+                ("TIDEGATE_REDIS_MAX_AGE", "none"),
+            ],
+            "redis.max_age = \"none\" (TIDEGATE_REDIS_MAX_AGE): redis.max_age and redis.max_len are both none, and the streams would grow for ever",
+        ),
+        (
             &[("TIDEGATE_AUTH_MODE", "hmac")],
             "auth.mode = \"hmac\" (TIDEGATE_AUTH_MODE): auth.mode hmac needs auth.keys or auth.keys_file",
         ),

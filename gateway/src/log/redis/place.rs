@@ -72,6 +72,11 @@ impl Looked {
         self.before.map_or(self.start(), Offset::next)
     }
 
+    /// Whether it has entries that are older than was asked for.
+    pub(super) fn has_older(&self) -> bool {
+        self.before.is_some()
+    }
+
     /// The place after the last entry.
     pub(super) fn end(&self) -> Offset {
         if self.last == Offset(0) { Offset(0) } else { self.last.next() }

@@ -140,10 +140,12 @@ impl<S: Sink> Reader<S> {
             })
             .collect();
         let ask: Vec<_> = streams.iter().map(|(_, key)| (key.as_str(), None)).collect();
-        let (now_ms, looked) = look(link, &ask, self.window + self.dedupe).await?;
-        let window = i64::try_from(self.window.as_millis()).unwrap_or(i64::MAX);
-        let dedupe = i64::try_from(self.dedupe.as_millis()).unwrap_or(i64::MAX);
-        let before_ms = now_ms.saturating_sub(window);
+        let age = self.window + self.dedupe;
+        let (now_ms, looked) = look(link, &ask, age).await?;
+        let ago = |age: Duration| {
+            now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
+        };
+        let before_ms = ago(self.window);
         let places = streams.into_iter().zip(&looked);
         let places: Vec<_> = places
             .map(|((shard, key), looked)| Place::new(shard, key, looked.begin(), looked))
@@ -155,8 +157,8 @@ impl<S: Sink> Reader<S> {
             let keys_only =
                 (place.next > looked.start()).then(|| KeysOnly { before_ms, below: looked.end() });
             self.sink.start(place.shard, from, looked.start(), keys_only);
-            if place.next > looked.start() {
-                self.sink.older(place.shard, before_ms.saturating_sub(dedupe));
+            if looked.has_older() {
+                self.sink.older(place.shard, ago(age));
             }
         }
         self.known = Some(Known { identity, sources, places });
