@@ -11,8 +11,6 @@ use super::window::Window;
 /// How many records ahead of this pod a cursor may be before it is taken for another log's: pods
 /// of one log are milliseconds apart.
 const MOST_AHEAD: u128 = 1_000_000;
-/// The same for offsets that hold a time in their high half, in milliseconds.
-const MOST_AHEAD_MS: u128 = 60_000;
 
 /// What a stream asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,8 +169,9 @@ fn place(
     }
     if asked.next > head.next {
         // From a pod that is further: skip what the reader has. Farther than any pod can be: the
-        // log is another one.
-        return if is_near(asked.next, head.next) {
+        // log is another one. Where the tag is the log's, that has been looked at; and its offsets
+        // may be times, of which a stream that was silent for days is days behind the next.
+        return if head.tag.is_epoch() || asked.next.0 - head.next.0 <= MOST_AHEAD {
             (asked, None)
         } else {
             (head, Some(GapReason::Recreated))
@@ -186,15 +185,6 @@ fn place(
         return (at(from, head), Some(GapReason::Expired));
     }
     (head, Some(GapReason::TooFar))
-}
-
-/// Whether a pod of the same log can be at `asked` while this one is at `head`.
-fn is_near(asked: Offset, head: Offset) -> bool {
-    let timed = head.0 >> 64 > 0;
-    if timed {
-        return (asked.0 >> 64) - (head.0 >> 64) <= MOST_AHEAD_MS;
-    }
-    asked.0 - head.0 <= MOST_AHEAD
 }
 
 /// A position without a known record before it, in the log that `head` is of.
@@ -249,5 +239,42 @@ impl Severity for Option<GapReason> {
             (Some(a), Some(b)) => Some(if rank(b) > rank(a) { b } else { a }),
             (a, b) => a.or(b),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cursor::Tag;
+    use crate::log::Source;
+
+    /// What becomes of a cursor that is so much ahead of a pod whose position has this tag.
+    fn ahead(by: u128, tag: Tag, asked_tag: Tag) -> Option<GapReason> {
+        let source = Source::new("events", Role::Events, 1);
+        let shard = Shard { source: source.id, index: 0 };
+        let mut positions = Positions::default();
+        positions.set_sources(&[source], Duration::ZERO);
+        let next = Offset(1 << 100);
+        positions.start(shard, Position { next, tag }, Offset(0));
+        let state = *positions.get(shard).expect("begun");
+        let asked = Position { next: Offset(next.0 + by), tag: asked_tag };
+        let cursor = Cursor::new([(shard, asked)]);
+        let window = Window::new(Arc::default());
+        let (position, gap) = place(&window, &cursor, shard, &state);
+        assert_eq!(position, if gap.is_none() { asked } else { state.position });
+        gap
+    }
+
+    #[test]
+    fn a_cursor_of_a_pod_that_is_further_is_taken_as_it_is() {
+        assert_eq!(ahead(5, Tag(7), Tag::UNKNOWN), None);
+        assert_eq!(ahead(MOST_AHEAD + 1, Tag(7), Tag::UNKNOWN), Some(GapReason::Recreated));
+        let (this, other) = (Tag::of_epoch(1), Tag::of_epoch(2));
+        // A day, where offsets are times.
+        assert_eq!(ahead(86_400_000 << 64, this, this), None);
+        assert_eq!(ahead(5, this, other), Some(GapReason::Recreated));
     }
 }
