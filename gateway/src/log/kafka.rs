@@ -1,11 +1,11 @@
 //! The log on Apache Kafka, through librdkafka.
 //!
 //! * Every pod has a consumer group of its own, so that every pod is handed every record. Nothing
-//!   is ever committed: the pod's place is in its memory ([`positions`]), and each assignment
+//!   is ever committed: the pod's place is in its memory (`positions`), and each assignment
 //!   begins there. Deleting the group is harmless.
 //! * No value is looked at: key, headers and value are copied out of librdkafka's buffers, and
 //!   that is all.
-//! * A publish says what is true ([`producer`]): librdkafka knows of every message whether it was
+//! * A publish says what is true (`producer`): librdkafka knows of every message whether it was
 //!   ever sent.
 //! * The broker may be away at any time, at the start too. Nothing here ends because of it.
 //!

@@ -11,8 +11,8 @@
 //! * An event is appended and its `Idempotency-Key` looked up in one script (`publish.lua`):
 //!   `<stream's set>:key:<uuid>` holds the first one's id and place for `dedupe.window`, by the
 //!   server's clock, and every use renews it.
-//! * Every pod reads all streams by itself, on a connection of its own ([`reader`]); there are no
-//!   consumer groups. Publishing goes through another connection ([`writer`]).
+//! * Every pod reads all streams by itself, on a connection of its own (`reader`); there are no
+//!   consumer groups. Publishing goes through another connection (`writer`).
 //!
 //! One server takes the writes; its name may move between servers (a failover). A Redis Cluster is
 //! none: its redirections are not followed, and a broadcast's script touches two slots.
