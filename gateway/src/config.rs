@@ -29,8 +29,8 @@ pub use secret::Secret;
 pub use setting::{SETTINGS, Setting, Shape, Traits};
 pub use show::markdown_table;
 pub use table::{
-    Admin, Assignment, Auth, AuthMode, Config, Cors, Dedupe, Drain, Kafka, Limits, LogConfig,
-    LogFormat, LogKind, Memory, Pod, Public, Publish, Redis, Stream, Telemetry, Tls,
+    Admin, Assignment, Auth, AuthMode, Config, Console, Cors, Dedupe, Drain, Kafka, Limits,
+    LogConfig, LogFormat, LogKind, Memory, Pod, Public, Publish, Redis, Stream, Telemetry, Tls,
 };
 pub use units::{parse_duration, show_duration};
 

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod batch;
 pub mod body;
+pub mod console;
 pub mod cors;
 pub mod history;
 pub mod listener;
@@ -140,6 +141,7 @@ pub(crate) fn routes() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
         ("/v1/sse/broadcast/types/{event_type}", post(publish::broadcast)),
         ("/v1/sse/batch", post(batch::batch)),
         ("/v1/events/{event_id}/types/{event_type}/history", get(history::page)),
+        ("/", get(console::page)),
         ("/openapi.json", get(openapi::openapi)),
     ]
 }

@@ -236,4 +236,10 @@ settings! {
         /// Private key of the public listener (PEM); read again when it changes.
         key_file: Option<PathBuf> = kind::FILE, "none";
     }
+
+    /// The page for people.
+    console: Console {
+        /// Whether the public port has a console page at `/`.
+        enabled: bool = kind::SWITCH, "true";
+    }
 }

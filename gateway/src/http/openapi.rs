@@ -33,6 +33,7 @@ use utoipa::{Modify, OpenApi};
         super::publish::broadcast,
         super::batch::batch,
         super::history::page,
+        super::console::page,
         openapi,
     ),
     components(schemas(

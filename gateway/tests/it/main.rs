@@ -5,6 +5,7 @@ mod auth;
 mod batch;
 mod cli;
 mod clients;
+mod console;
 mod cors;
 mod history;
 mod kafka_log;

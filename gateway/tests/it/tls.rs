@@ -51,7 +51,7 @@ async fn clients_agree_on_http2_or_http1_and_get_their_streams() {
     // An offer of less is an offer, and so is none.
     for alpn in [&["http/1.0"][..], &[]] {
         let mut session = pair.session(gateway.public(), alpn).await.expect("a session");
-        session.write_all(b"HEAD / HTTP/1.0\r\n\r\n").await.expect("written");
+        session.write_all(b"HEAD /nothing HTTP/1.0\r\n\r\n").await.expect("written");
         let mut answer = Vec::new();
         session.read_to_end(&mut answer).await.expect("a clean end");
         assert!(answer.starts_with(b"HTTP/1.0 404 "), "{}", String::from_utf8_lossy(&answer));
