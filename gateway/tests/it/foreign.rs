@@ -11,6 +11,9 @@ use crate::support::gateway::Gateway;
 use crate::support::kafka::Kafka;
 use crate::support::stream::Stream;
 
+/// A part of a record, which may be missing.
+type Part = Option<&'static [u8]>;
+
 async fn produce(
     producer: &FutureProducer,
     key: Option<&[u8]>,
@@ -44,7 +47,7 @@ async fn a_record_that_cannot_be_understood_never_stops_the_consumer() {
         Stream::connect(gateway.public(), "/v1/subscribe/events/a/types/*", &[]).await;
     let producer: FutureProducer = kafka.client().create().expect("a producer");
     let (a, t) = (Some(&b"a"[..]), Some(&b"t"[..]));
-    let bad: [(Option<&[u8]>, Option<&[u8]>, Option<&[u8]>); 8] = [
+    let bad: [(Part, Part, Part); 8] = [
         (None, t, Some(b"0")),
         (a, None, Some(b"0")),
         (Some(b"\xff\xfe"), t, Some(b"0")),
