@@ -11,7 +11,7 @@ use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderValue, Request};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -71,7 +71,7 @@ pub async fn batch(State(app): State<Arc<App>>, request: Request<Body>) -> Respo
 }
 
 fn open(app: &Arc<App>, request: Request<Body>) -> Result<Response, Problem> {
-    expect_ndjson(request.headers())?;
+    publish::expect_type(request.headers(), NDJSON, "the batch, one event a line,")?;
     let (head, body) = request.into_parts();
     let query = Query::parse(&head.uri)?;
     let only = query.get("event_id").map(EventId::new).transpose()?;
@@ -96,19 +96,6 @@ fn open(app: &Arc<App>, request: Request<Body>) -> Result<Response, Problem> {
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     headers.insert("cache-control", HeaderValue::from_static("no-store"));
     Ok(response)
-}
-
-/// Refuses what does not say it is NDJSON.
-fn expect_ndjson(headers: &HeaderMap) -> Result<(), Problem> {
-    let said = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let essence = said.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-    if essence.eq_ignore_ascii_case(NDJSON.as_bytes()) {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(essence);
-    let detail =
-        format!("send the batch as Content-Type: {NDJSON}, one event a line, not {said:?}");
-    Err(Problem::new(ProblemKind::UnsupportedMediaType, detail))
 }
 
 /// A batch that is being published.

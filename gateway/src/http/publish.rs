@@ -111,7 +111,7 @@ async fn publish(
     request: Request<Body>,
     audience: Audience,
 ) -> Result<PublishReceipt, Problem> {
-    expect_json(request.headers())?;
+    expect_type(request.headers(), "application/json", "the event")?;
     let (head, body) = request.into_parts();
     let body = read_body(app, body).await?;
     metrics::publish_bytes(body.len() as u64);
@@ -198,17 +198,20 @@ fn receipt_of(
     }
 }
 
-/// Refuses a body that does not say it is JSON: a form's would be read as an event.
-fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
+/// Refuses a body that does not say it is of `media_type`: a form's would be read as an event.
+/// `what` is what is to be sent so.
+pub(super) fn expect_type(
+    headers: &HeaderMap,
+    media_type: &str,
+    what: &str,
+) -> Result<(), Problem> {
     let said = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let essence = said.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-    if essence.eq_ignore_ascii_case(b"application/json") {
+    if essence.eq_ignore_ascii_case(media_type.as_bytes()) {
         return Ok(());
     }
-    let detail = format!(
-        "send the event as Content-Type: application/json, not {:?}",
-        String::from_utf8_lossy(essence)
-    );
+    let said = String::from_utf8_lossy(essence);
+    let detail = format!("send {what} as Content-Type: {media_type}, not {said:?}");
     Err(Problem::new(ProblemKind::UnsupportedMediaType, detail))
 }
 

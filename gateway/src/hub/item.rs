@@ -141,20 +141,7 @@ impl Item {
     /// to be no JSON: it is said once in the log and written to nobody.
     #[must_use]
     pub fn frame(&self, variant: Variant) -> Option<&Frame> {
-        let slot = &self.frames[variant.index()];
-        if variant.lz4 && slot.get().is_none() && self.is_small() {
-            // Not worth a coding: such readers share the plain frame.
-            return self.frame(Variant { lz4: false, ..variant });
-        }
-        slot.get_or_init(|| self.encode(variant)).as_ref()
-    }
-
-    /// Whether the payload does not reach what is worth compressing. A value that has whitespace to
-    /// lose is looked at without it.
-    fn is_small(&self) -> bool {
-        let value = self.record.value().map_or(0, |value| value.len());
-        value < self.spelling.lz4_min_bytes
-            || self.event().is_ok_and(|e| e.data.len() < self.spelling.lz4_min_bytes)
+        self.frames[variant.index()].get_or_init(|| self.encode(variant)).as_ref()
     }
 
     fn encode(&self, variant: Variant) -> Option<Frame> {
@@ -165,6 +152,10 @@ impl Item {
                 return None;
             }
         };
+        if variant.lz4 && event.data.len() < self.spelling.lz4_min_bytes {
+            // Not worth a coding: such readers share the plain frame's bytes.
+            return self.frame(Variant { lz4: false, ..variant }).cloned();
+        }
         let id_line = match &self.after {
             After::Room(cursor) => wire::id_line(cursor),
             After::Broadcast(_) | After::Unknown => Bytes::new(),

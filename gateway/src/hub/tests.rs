@@ -496,3 +496,30 @@ fn a_shard_that_begins_elsewhere_cuts_the_readers_it_feeds_and_no_others() {
         pod.hub.subscribe(&pattern("a"), None, Start::Resume(fed.last_id.clone())).expect("ready");
     assert_eq!(opened.gap.map(|gap| gap.reason), Some(GapReason::Expired));
 }
+
+#[test]
+fn a_payload_that_is_small_without_its_whitespace_is_not_compressed() {
+    let mut pod = Pod::new();
+    let mut client = Client::connect(&pod, &[Pattern::new("a", "s").expect("pattern")]);
+    let mut log = TestLog::default();
+    log.publish(&Publish::Room { id: 0, kind: 0, to: None });
+    let (&shard, records) = log.shards.iter_mut().next().expect("a record");
+    let padded = format!("{}7", " ".repeat(2 * bounds().spelling.lz4_min_bytes));
+    let parts = Parts {
+        shard,
+        offset: Offset(0),
+        timestamp: 1,
+        tag: None,
+        key: Some(b"a"),
+        value: Some(padded.as_bytes()),
+    };
+    let fields: [(&[u8], &[u8]); 1] = [(b"event_type", b"s")];
+    records[0] = log.writer.write(parts, fields.into_iter());
+    pod.consume_all(&log);
+    let mut out = Vec::new();
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(client.subscription.poll_next(&mut cx, 500, &mut out).is_ready());
+    let block = |lz4| out[0].frame(Variant { lz4, unnamed: false }).expect("an event").block();
+    assert_eq!(block(true), block(false));
+    assert_eq!(block(true).as_ptr(), block(false).as_ptr(), "the same bytes");
+}
