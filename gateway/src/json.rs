@@ -9,6 +9,7 @@
 //! what comes out of here has neither CR nor LF and fits on one `data:` line.
 
 mod error;
+mod pointer;
 mod text;
 
 use std::borrow::Cow;
@@ -17,6 +18,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 pub use error::{Expected, JsonError, Reason};
+pub use pointer::{JsonPointer, PointerError, find};
 pub use text::{UnpairedSurrogate, unescape};
 
 /// The deepest nesting that any bound can allow: the stack of the scan has this many bits. It is

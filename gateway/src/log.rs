@@ -13,6 +13,7 @@
 
 pub mod decode;
 pub mod kafka;
+pub mod mapping;
 pub mod memory;
 pub mod murmur2;
 pub mod record;
@@ -25,6 +26,7 @@ use tokio::time::Instant;
 use crate::config::{Config, LogKind};
 use crate::cursor::{Offset, Position, Shard, SourceId, Tag};
 use crate::event::{MessageId, NewEvent};
+use mapping::Mapping;
 use record::Record;
 
 /// What a source's records are.
@@ -47,13 +49,21 @@ pub struct Source {
     pub role: Role,
     /// How many shards it has now.
     pub shards: u32,
+    /// What its records mean; `None` where they are the gateway's own.
+    pub mapping: Option<Arc<Mapping>>,
 }
 
 impl Source {
     /// A source called `name`.
     #[must_use]
     pub fn new(name: &str, role: Role, shards: u32) -> Self {
-        Self { id: SourceId::of(name), name: name.into(), role, shards }
+        Self { id: SourceId::of(name), name: name.into(), role, shards, mapping: None }
+    }
+
+    /// The same source, whose records others write and `mapping` reads.
+    #[must_use]
+    pub fn with_mapping(self, mapping: Arc<Mapping>) -> Self {
+        Self { mapping: Some(mapping), ..self }
     }
 
     /// Where records with this key lie: murmur2, as Java's producer has it.
