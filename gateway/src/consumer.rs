@@ -12,7 +12,7 @@ use crate::cursor::{Offset, Position, Shard};
 use crate::health::{Health, Latch};
 use crate::hub::Hub;
 use crate::log::record::Record;
-use crate::log::{KeysOnly, Role, Sink, Source, decode};
+use crate::log::{KeysOnly, Sink, Source, decode};
 use crate::telemetry::metrics;
 
 /// The sink of this pod's log.
@@ -33,12 +33,8 @@ impl Consumer {
         Self { hub, health, dedupe, log, sources: Vec::new() }
     }
 
-    fn role_of(&self, shard: Shard) -> Option<Role> {
-        self.sources.iter().find(|s| s.id == shard.source).map(|s| s.role)
-    }
-
-    fn source_name(&self, shard: Shard) -> &str {
-        self.sources.iter().find(|s| s.id == shard.source).map_or("", |s| &s.name)
+    fn source_of(&self, shard: Shard) -> Option<&Source> {
+        self.sources.iter().find(|s| s.id == shard.source)
     }
 }
 
@@ -66,7 +62,7 @@ impl Sink for Consumer {
     fn records(&mut self, batch: &mut Vec<Record>) {
         metrics::consumed_records(self.log, batch.len() as u64);
         let began = Instant::now();
-        let fates = self.dedupe.judge(batch, |shard| self.role_of(shard));
+        let fates = self.dedupe.judge(batch, |shard| self.source_of(shard));
         let routed = self.hub.route(batch.drain(..).zip(fates));
         self.dedupe.tell();
         if routed.matched > 0 {
@@ -75,7 +71,8 @@ impl Sink for Consumer {
         metrics::matched_records(routed.matched as u64);
         metrics::window_bytes(self.hub.window_bytes());
         for (record, error) in routed.malformed {
-            decode::report(self.source_name(record.shard), &record, &error);
+            let source = self.source_of(record.shard).map_or("", |s| &s.name);
+            decode::report(source, &record, &error);
         }
     }
 

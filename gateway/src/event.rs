@@ -17,6 +17,12 @@ pub const MAX_EVENT_ID_BYTES: usize = 256;
 pub const MAX_EVENT_TYPE_BYTES: usize = 128;
 /// The longest user name, in bytes of UTF-8.
 pub const MAX_USER_BYTES: usize = 256;
+/// The most headers of an event's own.
+pub const MAX_HEADERS: usize = 64;
+/// The longest name of one, in bytes of visible ASCII.
+pub const MAX_HEADER_NAME_BYTES: usize = 128;
+/// The longest value of one, in bytes of UTF-8.
+pub const MAX_HEADER_VALUE_BYTES: usize = 4096;
 /// The longest `Idempotency-Key`, in bytes of visible ASCII.
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 /// The event types that a browser's `EventSource` or the gateway itself gives a meaning.
@@ -400,6 +406,8 @@ pub struct Event {
     pub to_user: Option<User>,
     /// The `data` member: valid JSON text.
     pub data: Bytes,
+    /// `data` is the JSON string of the base64 of what the record holds.
+    pub is_base64: bool,
     /// The publisher's own headers, in their order.
     pub headers: Vec<(Box<str>, Box<str>)>,
     /// The last event of its room.

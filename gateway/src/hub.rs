@@ -224,8 +224,7 @@ impl Hub {
 
     fn route_one(&self, state: &mut State, record: Record, now: Instant, routed: &mut Routed) {
         let Some(source) = state.positions.source_of(record.shard) else { return };
-        let (role, name) = (source.role, Arc::clone(&source.name));
-        let head = match decode::head(&record, role) {
+        let head = match decode::head(&record, source) {
             Ok(head) => head,
             Err(error) => {
                 routed.malformed.push((record, error));
@@ -243,8 +242,9 @@ impl Hub {
             }
             Audience::Room(room) => {
                 if state.positions.note_stray(&room.id, record.shard, self.bounds.window_age) {
+                    let source = state.positions.source_of(record.shard);
                     tracing::warn!(
-                        source = &*name,
+                        source = source.map(|s| &*s.name),
                         shard = record.shard.index,
                         "a room's record lies on another partition than its key's; order holds within each partition only"
                     );
@@ -272,7 +272,8 @@ impl Hub {
         };
         state.window.push(record.clone(), chain, now);
         let Some(after) = after else { return };
-        let item = self.item(seq, record, head, after, name);
+        let Some(source) = state.positions.source_of(record.shard).cloned() else { return };
+        let item = self.item(seq, record, head, after, source);
         state.window.set_item(seq, Arc::clone(&item));
         let first_seq = state.window.first_seq();
         for room in rooms {
@@ -291,7 +292,7 @@ impl Hub {
         record: Record,
         head: decode::Head,
         after: After,
-        source: Arc<str>,
+        source: Source,
     ) -> Arc<Item> {
         let budget = Arc::clone(&self.budget);
         Arc::new(Item::new(seq, record, head, after, source, self.bounds.spelling, budget))
@@ -428,9 +429,8 @@ impl Hub {
     /// Makes an item of a record that nobody had wanted before.
     fn read_back(&self, positions: &Positions, seq: u64, record: Record) -> Option<Arc<Item>> {
         let source = positions.source_of(record.shard)?;
-        let (role, name) = (source.role, Arc::clone(&source.name));
-        let head = decode::head(&record, role).ok()?;
-        Some(self.item(seq, record, head, After::Unknown, name))
+        let head = decode::head(&record, source).ok()?;
+        Some(self.item(seq, record, head, After::Unknown, source.clone()))
     }
 
     /// The rooms' vector, if none of `seats` has anything pending.

@@ -88,7 +88,7 @@ pub fn id_line(cursor: &Cursor) -> Bytes {
 /// A payload as the envelope carries it.
 #[derive(Debug, Clone, Copy)]
 pub enum Payload<'a> {
-    /// The event's own JSON.
+    /// The event's own JSON, or the base64 that it holds instead.
     Json,
     /// Text in a coding that the envelope names.
     Coded {
@@ -209,7 +209,7 @@ fn put_envelope(out: BytesMut, event: &Event, payload: Payload<'_>) -> BytesMut 
     let (data, encoding) = match payload {
         Payload::Coded { encoding, text } => (Data::Coded(text), Some(encoding)),
         Payload::Json => match serde_json::from_slice(&event.data) {
-            Ok(data) => (Data::Spelled(data), None),
+            Ok(data) => (Data::Spelled(data), event.is_base64.then_some(coding::BASE64)),
             Err(_) => {
                 debug_assert!(false, "an event's data is JSON by construction");
                 return out;
@@ -432,6 +432,7 @@ mod tests {
             from_user: None,
             to_user: Some(User::new("u").expect("user")),
             data: Bytes::from_static(data.as_bytes()),
+            is_base64: false,
             headers: vec![("X-A".into(), "1".into())],
             is_final: false,
             published_at: 5,

@@ -13,10 +13,10 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::cursor::{Offset, Position, Shard};
-use crate::event::{IdempotencyKey, MessageId};
+use crate::event::MessageId;
 use crate::hub::Fate;
-use crate::log::record::{Record, field};
-use crate::log::{KeysOnly, Role, decode};
+use crate::log::record::Record;
+use crate::log::{KeysOnly, Source, decode};
 
 /// The first use of a key: what every duplicate's receipt repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,14 +73,18 @@ impl Dedupe {
     }
 
     /// Judges the records of a batch in their order.
-    pub fn judge(&self, batch: &[Record], role_of: impl Fn(Shard) -> Option<Role>) -> Vec<Fate> {
+    pub fn judge<'s>(
+        &self,
+        batch: &[Record],
+        source_of: impl Fn(Shard) -> Option<&'s Source>,
+    ) -> Vec<Fate> {
         let mut shards = self.shards.lock();
         batch
             .iter()
             .map(|record| {
                 let keys = shards.entry(record.shard).or_default();
-                let fate = role_of(record.shard)
-                    .and_then(|role| key_of(record, role))
+                let fate = source_of(record.shard)
+                    .and_then(|source| key_of(record, source))
                     .map_or(Fate::Route, |(id, message_id)| {
                         keys.judge(record, id, message_id, self.window_ms)
                     });
@@ -166,20 +170,11 @@ impl ShardKeys {
 }
 
 /// What identifies the room and key of a record that has one, and the id that its event goes by.
-fn key_of(record: &Record, role: Role) -> Option<(MessageId, MessageId)> {
-    let mut key = None;
-    let mut own = None;
-    for (name, value) in record.fields() {
-        if name == field::IDEMPOTENCY_KEY.as_bytes() {
-            key = Some(value);
-        } else if name == field::MESSAGE_ID.as_bytes() {
-            own = std::str::from_utf8(value).ok().and_then(MessageId::parse);
-        }
-    }
-    let key = IdempotencyKey::new(std::str::from_utf8(key?).ok()?).ok()?;
-    let head = decode::head(record, role).ok()?;
-    let id = MessageId::from_key(&head.audience, &key);
-    Some((id, own.unwrap_or(id)))
+fn key_of(record: &Record, source: &Source) -> Option<(MessageId, MessageId)> {
+    let key = decode::idempotency_key(record)?;
+    let head = decode::head(record, source).ok()?;
+    let message_id = decode::message_id(record, &head, source).ok()?;
+    Some((MessageId::from_key(&head.audience, &key), message_id))
 }
 
 #[cfg(test)]
@@ -188,6 +183,7 @@ mod tests {
 
     use super::*;
     use crate::cursor::SourceId;
+    use crate::log::Role;
     use crate::log::record::{Parts, RecordWriter};
 
     const SHARD: Shard = Shard { source: SourceId(1), index: 0 };
@@ -219,7 +215,8 @@ mod tests {
     }
 
     fn judge(dedupe: &Dedupe, records: &[Record]) -> Vec<Fate> {
-        dedupe.judge(records, |_| Some(Role::Events))
+        let source = Source::new("events", Role::Events, 1);
+        dedupe.judge(records, |_| Some(&source))
     }
 
     /// The rule as the contract says it, without any state.
@@ -286,7 +283,8 @@ mod tests {
         let dedupe = dedupe();
         let records = records(&[(5, Some(1)), (90, Some(1)), (180, Some(1))]);
         judge(&dedupe, &records);
-        let (id, _) = key_of(&records[2], Role::Events).expect("a key");
+        let source = Source::new("events", Role::Events, 1);
+        let (id, _) = key_of(&records[2], &source).expect("a key");
         let first = dedupe.first(SHARD, id).expect("known");
         assert_eq!((first.offset, first.published_at), (Offset(0), 5));
     }

@@ -20,12 +20,6 @@ use crate::problem::{Invalid, Problem, ProblemKind};
 
 /// The longest `event_name`, in bytes of UTF-8.
 pub const MAX_EVENT_NAME_BYTES: usize = 256;
-/// The most headers of an event's own.
-pub const MAX_HEADERS: usize = 64;
-/// The longest name of one, in bytes of visible ASCII.
-pub const MAX_HEADER_NAME_BYTES: usize = 128;
-/// The longest value of one, in bytes of UTF-8.
-pub const MAX_HEADER_VALUE_BYTES: usize = 4096;
 
 /// What a publisher says about an event in its body.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::positions::Positions;
 use crate::cursor::{Cursor, Offset, Position, Shard};
 use crate::event::Event;
+use crate::log::Source;
 use crate::log::decode::{self, Head, Malformed};
 use crate::log::record::Record;
 use crate::wire::{self, Frame, Payload, Variant, coding};
@@ -63,7 +64,7 @@ pub struct Item {
     pub head: Head,
     pub(super) after: After,
     record: Record,
-    source: Arc<str>,
+    source: Source,
     spelling: Spelling,
     /// The payload in lz4, made at the first ask.
     lz4: OnceLock<Box<str>>,
@@ -78,7 +79,7 @@ impl Item {
         record: Record,
         head: Head,
         after: After,
-        source: Arc<str>,
+        source: Source,
         spelling: Spelling,
         budget: Arc<Budget>,
     ) -> Self {
@@ -133,8 +134,7 @@ impl Item {
     /// # Errors
     /// [`Malformed`] if its headers or its value are not an event's.
     pub fn event(&self) -> Result<Event, Malformed> {
-        let place = decode::Place { source: &self.source, json_depth: self.spelling.json_depth };
-        decode::event(&self.record, &self.head, &place)
+        decode::event(&self.record, &self.head, &self.source, self.spelling.json_depth)
     }
 
     /// Its bytes for `variant`, made at the first call. `None` if the record's value turned out
@@ -148,7 +148,7 @@ impl Item {
         let event = match self.event() {
             Ok(event) => event,
             Err(error) => {
-                decode::report(&self.source, &self.record, &error);
+                decode::report(&self.source.name, &self.record, &error);
                 return None;
             }
         };
@@ -166,7 +166,8 @@ impl Item {
                 self.grow(text.len());
                 text
             });
-            Payload::Coded { encoding: coding::LZ4, text }
+            let encoding = if event.is_base64 { coding::BASE64_LZ4 } else { coding::LZ4 };
+            Payload::Coded { encoding, text }
         } else {
             Payload::Json
         };
@@ -187,3 +188,6 @@ impl Drop for Item {
         self.budget.give_back(*self.taken.get_mut());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,26 @@
 //! From a record to an event. What breaks the contract is [`Malformed`] and goes no further; the
 //! consumer counts it and reads on.
+//!
+//! Records of the gateway's own form are read here, those of others by their topic's
+//! [`Mapping`](super::mapping::Mapping): `mapped` and `cloudevents`. Routing looks at a value only
+//! where a mapping has a JSON pointer or the record is a CloudEvent in structured mode.
+
+mod cloudevents;
+mod data;
+mod mapped;
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 
-use super::Role;
+pub use cloudevents::CloudEventError;
+
 use super::record::{Record, field};
-use crate::event::{Audience, Event, EventId, EventType, MessageId, NameError, Room, User};
+use super::{Role, Source};
+use crate::event::{
+    Audience, Event, EventId, EventType, IdempotencyKey, MessageId, NameError, Room, User,
+};
+use cloudevents::CloudEvent;
 
 /// Why a record is no event. Each kind is a label of the dead letters' reason and log lines.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,7 +31,7 @@ pub enum Malformed {
     /// No `event_type` header.
     #[error("the record has no event_type header")]
     NoType,
-    /// A key or header that is not UTF-8.
+    /// A key, header or value that is not UTF-8.
     #[error("the record's {0} is not UTF-8")]
     NotUtf8(&'static str),
     /// A name that the wire cannot carry.
@@ -28,6 +43,19 @@ pub enum Malformed {
     /// A value that is not JSON.
     #[error("the record's value is not JSON: {0}")]
     NotJson(String),
+    /// A part that the topic's mapping names and the record cannot give.
+    #[error("the topic's mapping takes {what} from {part}, {why}")]
+    Mapping {
+        /// Which part it is.
+        what: &'static str,
+        /// Where it was looked for.
+        part: String,
+        /// What is there.
+        why: &'static str,
+    },
+    /// Not a CloudEvent, or none that can be read.
+    #[error("the record is no CloudEvent that can be read: {0}")]
+    CloudEvent(#[from] CloudEventError),
 }
 
 impl Malformed {
@@ -41,6 +69,8 @@ impl Malformed {
             Self::Name(_) => "name",
             Self::NullValue => "null_value",
             Self::NotJson(_) => "not_json",
+            Self::Mapping { .. } => "mapping",
+            Self::CloudEvent(_) => "cloudevent",
         }
     }
 }
@@ -60,20 +90,21 @@ fn text<'a>(what: &'static str, bytes: &'a [u8]) -> Result<&'a str, Malformed> {
     std::str::from_utf8(bytes).map_err(|_| Malformed::NotUtf8(what))
 }
 
-/// The key's text: the id of a room, the type of a broadcast.
-///
-/// # Errors
-/// [`Malformed`] if there is none or it is not text.
-pub fn key(record: &Record) -> Result<&str, Malformed> {
-    text("key", record.key().ok_or(Malformed::NoKey)?)
-}
-
-/// Reads the key and the headers that decide where the record goes. The value is not looked at.
+/// Reads what decides where the record goes: the key and the headers, and of the value no more
+/// than the source's mapping needs.
 ///
 /// # Errors
 /// [`Malformed`] if they are not those of an event.
-pub fn head(record: &Record, role: Role) -> Result<Head, Malformed> {
-    let key = key(record)?;
+pub fn head(record: &Record, source: &Source) -> Result<Head, Malformed> {
+    match &source.mapping {
+        None => own_head(record, source.role),
+        Some(mapping) => mapped::head(record, source, mapping),
+    }
+}
+
+/// The head of a record in the gateway's own form. The value is not looked at.
+fn own_head(record: &Record, role: Role) -> Result<Head, Malformed> {
+    let key = text("key", record.key().ok_or(Malformed::NoKey)?)?;
     let mut kind = None;
     let mut to_user = None;
     let mut is_final = false;
@@ -99,33 +130,33 @@ pub fn head(record: &Record, role: Role) -> Result<Head, Malformed> {
     Ok(Head { audience, to_user, is_final })
 }
 
-/// Reads the whole record, value included.
+/// Reads the whole record, value included, whose JSON may nest `json_depth` deep.
 ///
 /// # Errors
 /// [`Malformed`] if a header or the value is not what an event has.
-pub fn event(record: &Record, head: &Head, place: &Place<'_>) -> Result<Event, Malformed> {
+pub fn event(
+    record: &Record,
+    head: &Head,
+    source: &Source,
+    json_depth: usize,
+) -> Result<Event, Malformed> {
+    let value = record.value().ok_or(Malformed::NullValue)?;
+    let mapping = source.mapping.as_deref();
+    let cloud_event = cloudevents::of(record, &value, mapping)?;
     let mut event = Event {
         audience: head.audience.clone(),
-        message_id: MessageId::from_place(
-            place.source,
-            record.shard.index,
-            &record.offset.to_string(),
-        ),
+        message_id: message_id_of(record, head, source, cloud_event.as_ref()),
         event_name: None,
         from_user: None,
         to_user: head.to_user.clone(),
         data: Bytes::new(),
+        is_base64: false,
         headers: Vec::new(),
         is_final: head.is_final,
         published_at: record.timestamp,
     };
     for (name, value) in record.fields() {
-        if name == field::MESSAGE_ID.as_bytes() {
-            // A foreign id that is no UUID is replaced by the one of its place: always the same.
-            if let Some(id) = std::str::from_utf8(value).ok().and_then(MessageId::parse) {
-                event.message_id = id;
-            }
-        } else if name == field::EVENT_NAME.as_bytes() {
+        if name == field::EVENT_NAME.as_bytes() {
             event.event_name = Some(text("event_name", value)?.into());
         } else if name == field::FROM_USER.as_bytes() {
             event.from_user = Some(User::new(text("from_user", value)?)?);
@@ -133,19 +164,55 @@ pub fn event(record: &Record, head: &Head, place: &Place<'_>) -> Result<Event, M
             event.headers.push((text("header name", own)?.into(), text("header", value)?.into()));
         }
     }
-    let value = record.value().ok_or(Malformed::NullValue)?;
-    event.data = crate::json::minify_bytes(&value, place.json_depth)
-        .map_err(|e| Malformed::NotJson(e.to_string()))?;
+    let data = match (mapping, &cloud_event) {
+        (Some(mapping), Some(cloud_event)) => {
+            cloud_event.put_headers(mapping, &mut event.headers);
+            cloud_event.data(&value, mapping.value, json_depth)?
+        }
+        (Some(mapping), None) => data::of_kind(&value, mapping.value, json_depth)?,
+        (None, _) => data::json(&value, json_depth)?,
+    };
+    event.data = data.json;
+    event.is_base64 = data.is_base64;
     Ok(event)
 }
 
-/// Where a record came from, as far as an event needs it.
-#[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
-    /// The source's name.
-    pub source: &'a str,
-    /// How deep a value's JSON may nest.
-    pub json_depth: usize,
+/// The publisher's key, if the record has one that can be one.
+#[must_use]
+pub fn idempotency_key(record: &Record) -> Option<IdempotencyKey> {
+    let key = mapped::header(record, field::IDEMPOTENCY_KEY)?;
+    IdempotencyKey::new(std::str::from_utf8(key).ok()?).ok()
+}
+
+/// The id that the record's event goes by. The same on every pod and at every reading: its own
+/// header's, or else derived from the CloudEvent's identity, its idempotency key or its place.
+///
+/// # Errors
+/// [`Malformed`] if it should be a CloudEvent and is none.
+pub fn message_id(record: &Record, head: &Head, source: &Source) -> Result<MessageId, Malformed> {
+    let value = record.value().ok_or(Malformed::NullValue)?;
+    let cloud_event = cloudevents::of(record, &value, source.mapping.as_deref())?;
+    Ok(message_id_of(record, head, source, cloud_event.as_ref()))
+}
+
+fn message_id_of(
+    record: &Record,
+    head: &Head,
+    source: &Source,
+    cloud_event: Option<&CloudEvent<'_>>,
+) -> MessageId {
+    let own = mapped::header(record, field::MESSAGE_ID).and_then(|id| std::str::from_utf8(id).ok());
+    // A foreign id that is no UUID counts as none.
+    let own = own.and_then(MessageId::parse);
+    own.or_else(|| cloud_event.map(CloudEvent::message_id)).unwrap_or_else(
+        || match idempotency_key(record) {
+            Some(key) => MessageId::from_key(&head.audience, &key),
+            None => {
+                let offset = record.offset.to_string();
+                MessageId::from_place(&source.name, record.shard.index, &offset)
+            }
+        },
+    )
 }
 
 /// Says that a record is no event: counted, and logged once a kind, or a broken producer would

@@ -8,6 +8,10 @@ use lz4_flex::frame::{FrameEncoder, FrameInfo};
 
 /// What the envelope's `encoding` says of a payload that is [`lz4_base64`].
 pub const LZ4: &str = "lz4";
+/// What it says of a payload that is the base64 of the bytes that the record holds.
+pub const BASE64: &str = "base64";
+/// What it says of [`lz4_base64`] over that: what comes out of it is the JSON string of the base64.
+pub const BASE64_LZ4: &str = "base64+lz4";
 
 /// `data` as an LZ4 frame (with its content's size, so that a reader can bound what it decodes)
 /// in base64.

@@ -7,10 +7,10 @@ use bytes::Bytes;
 
 use super::delivery::parse_deliver_within;
 use super::suggest::{self, Known};
-use super::{
-    MAX_EVENT_NAME_BYTES, MAX_HEADER_NAME_BYTES, MAX_HEADER_VALUE_BYTES, MAX_HEADERS, refuse_empty,
+use super::{MAX_EVENT_NAME_BYTES, refuse_empty};
+use crate::event::{
+    IdempotencyKey, MAX_HEADER_NAME_BYTES, MAX_HEADER_VALUE_BYTES, MAX_HEADERS, User,
 };
-use crate::event::{IdempotencyKey, User};
 use crate::json::{self, JsonError, Kind, Reason, Scanner};
 use crate::problem::{Invalid, Problem};
 

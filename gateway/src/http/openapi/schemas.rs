@@ -37,7 +37,7 @@ pub struct Envelope {
     /// Who sent it, and whom it is for alone.
     #[schema(nullable = false)]
     pub user: Option<Users>,
-    /// The publisher's JSON, its numbers and strings spelled as they were. With `encoding`, text.
+    /// The publisher's JSON, its numbers and strings spelled as they were. With `encoding`, a string.
     pub data: serde_json::Value,
     /// How `data` is coded, if it is not the publisher's JSON itself.
     #[schema(nullable = false)]
@@ -69,6 +69,11 @@ pub struct Users {
 pub enum Encoding {
     /// The base64 of an LZ4 frame of the JSON text.
     Lz4,
+    /// The base64 of bytes, as the source has them.
+    Base64,
+    /// The base64 of an LZ4 frame of the JSON string of that base64.
+    #[schema(rename = "base64+lz4")]
+    Base64Lz4,
 }
 
 /// `data` of a stream's first block, `event: tidegate.connected`.
@@ -363,4 +368,19 @@ pub enum BatchProblems {
     /// The body is not said to be NDJSON.
     #[response(status = 415, content_type = "application/problem+json")]
     UnsupportedMediaType(Problem),
+}
+
+#[cfg(test)]
+mod tests {
+    use utoipa::PartialSchema as _;
+
+    use super::*;
+    use crate::wire::coding;
+
+    #[test]
+    fn the_encodings_are_those_that_are_written() {
+        let schema = serde_json::to_value(Encoding::schema()).expect("JSON");
+        let written = [coding::LZ4, coding::BASE64, coding::BASE64_LZ4];
+        assert_eq!(schema["enum"], serde_json::json!(written), "{schema}");
+    }
 }
