@@ -21,7 +21,9 @@ use tokio::time::{Instant, Sleep};
 use crate::auth::Grant;
 use crate::auth::verifier::GrantState;
 use crate::disconnect::Disconnect;
-use crate::hub::{Delivery, Subscription};
+use crate::event::Pattern;
+use crate::hub::{Delivery, Gap};
+use crate::replay::{Ended, Feed, Turn};
 use crate::shutdown::Phase;
 use crate::telemetry::metrics::{self, Protocol};
 use crate::wire::{self, Variant};
@@ -57,6 +59,8 @@ pub struct Terms {
     pub completes: bool,
     /// Over how long a drain spreads its goodbyes.
     pub drain_window: Duration,
+    /// What is read, for holes to name.
+    pub rooms: Vec<Pattern>,
 }
 
 /// What ends streams from outside, looked at whenever a stream is polled.
@@ -71,7 +75,7 @@ pub trait Ends: Send + Sync {
 
 /// A stream of one reader.
 pub struct Connection<E: Ends> {
-    subscription: Subscription,
+    feed: Feed,
     /// Blocks to write before anything else.
     pending: VecDeque<Bytes>,
     deliveries: Vec<Delivery>,
@@ -106,10 +110,10 @@ impl Drop for Guard {
 }
 
 impl<E: Ends> Connection<E> {
-    /// A stream that writes `preamble` and then what `subscription` brings. `permit` is dropped
+    /// A stream that writes `preamble` and then what `feed` brings. `permit` is dropped
     /// with it.
     pub fn new(
-        subscription: Subscription,
+        feed: Feed,
         preamble: impl IntoIterator<Item = Bytes>,
         terms: Terms,
         ends: Arc<E>,
@@ -124,7 +128,7 @@ impl<E: Ends> Connection<E> {
         let silence = jittered(terms.heartbeat);
         let next_heartbeat = now + silence;
         Self {
-            subscription,
+            feed,
             pending: preamble.into_iter().collect(),
             deliveries: Vec::new(),
             terms,
@@ -181,6 +185,17 @@ impl<E: Ends> Connection<E> {
         }
     }
 
+    /// Says a hole.
+    fn write_gap(&mut self, gap: &Gap) {
+        metrics::gap(gap.reason);
+        self.pending.push_back(wire::gap(
+            gap.reason,
+            gap.requested.as_ref(),
+            &gap.resumed_at,
+            &self.terms.rooms,
+        ));
+    }
+
     /// Turns what was taken from the rooms into bytes.
     fn write_deliveries(&mut self) {
         let now = metrics::now_ms();
@@ -216,7 +231,7 @@ impl<E: Ends> Connection<E> {
             HeartbeatForm::Comment => Some(wire::heartbeat_comment()),
             // Nothing is said while something is pending: that will break the silence itself.
             HeartbeatForm::Event => {
-                self.subscription.current().map(|cursor| wire::heartbeat(Some(&cursor)))
+                self.feed.current().map(|cursor| wire::heartbeat(Some(&cursor)))
             }
         }
     }
@@ -246,14 +261,25 @@ impl<E: Ends> Connection<E> {
                 self.finish(reason);
                 continue;
             }
-            match self.subscription.poll_next(cx, BATCH_BYTES, &mut self.deliveries) {
-                Poll::Ready(Ok(())) => {
+            match self.feed.poll_next(cx, BATCH_BYTES, &mut self.deliveries) {
+                Poll::Ready(Ok(turn)) => {
                     self.last_written = now;
-                    self.write_deliveries();
+                    match turn {
+                        Turn::Events => self.write_deliveries(),
+                        Turn::Gap(gap) => self.write_gap(&gap),
+                    }
                     continue;
                 }
-                Poll::Ready(Err(crate::hub::Lagged)) => {
+                Poll::Ready(Err(Ended::Lagged)) => {
                     self.finish(Disconnect::Slow);
+                    continue;
+                }
+                Poll::Ready(Err(Ended::Later(written))) => {
+                    if self.terms.heartbeat_form == HeartbeatForm::Event {
+                        // What was read for it and was not its own need not be read again.
+                        self.pending.push_back(wire::heartbeat(Some(&written)));
+                    }
+                    self.finish(Disconnect::Overloaded);
                     continue;
                 }
                 Poll::Pending => {}

@@ -1,6 +1,6 @@
 //! From the log to the hub: what a log hands on is counted, routed, and made known to `/readyz`.
 
-mod dedupe;
+pub mod dedupe;
 
 use std::sync::Arc;
 

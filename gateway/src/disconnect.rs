@@ -17,11 +17,13 @@ pub enum Disconnect {
     MaxAge,
     /// The room's final event was written.
     Complete,
+    /// The pod cannot serve it now: a replay takes too long, or the log does not answer.
+    Overloaded,
 }
 
 impl Disconnect {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ClientGone,
         Self::Slow,
         Self::Expired,
@@ -29,6 +31,7 @@ impl Disconnect {
         Self::Drain,
         Self::MaxAge,
         Self::Complete,
+        Self::Overloaded,
     ];
 
     /// As metrics spell it.
@@ -42,6 +45,7 @@ impl Disconnect {
             Self::Drain => "drain",
             Self::MaxAge => "max_age",
             Self::Complete => "complete",
+            Self::Overloaded => "overloaded",
         }
     }
 

@@ -22,6 +22,7 @@ use crate::http::tls::{self, Files, Tls};
 use crate::http::{self, App, Places};
 use crate::hub::{Bounds, Hub, Spelling};
 use crate::log::Log;
+use crate::replay::{Limits, Replays};
 use crate::shutdown::{Phase, Shutdown};
 use crate::telemetry::{self, metrics};
 
@@ -59,9 +60,16 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
         log_name(&config),
     );
     let log = Arc::new(Log::open(&config, consumer)?);
+    let replays = Replays::new(
+        Arc::clone(&hub),
+        Arc::clone(&log),
+        replay_limits(&config),
+        config.dedupe.window,
+    );
     let app = Arc::new(App {
         hub: Arc::clone(&hub),
         log: Arc::clone(&log),
+        replays,
         dedupe,
         verifier: Arc::clone(&verifier),
         shutdown: Arc::clone(&shutdown),
@@ -232,8 +240,16 @@ fn bounds(config: &Config) -> Bounds {
             json_depth: config.limits.json_depth,
             lz4_min_bytes: config.stream.lz4_min_bytes,
         },
-        replay_bytes: config.limits.replay_bytes,
-        replay_events: config.limits.replay_events,
+    }
+}
+
+fn replay_limits(config: &Config) -> Limits {
+    Limits {
+        bytes: config.limits.replay_bytes,
+        events: config.limits.replay_events,
+        time: config.limits.replay_time,
+        concurrent: config.limits.replay_concurrent,
+        wait: config.limits.replay_wait,
     }
 }
 

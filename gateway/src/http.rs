@@ -41,6 +41,7 @@ use crate::event::User;
 use crate::hub::Hub;
 use crate::log::Log;
 use crate::problem::{Problem, ProblemKind};
+use crate::replay::Replays;
 use crate::shutdown::{Phase, Shutdown};
 
 /// What the public handlers share.
@@ -51,6 +52,8 @@ pub struct App {
     pub hub: Arc<Hub>,
     /// Where events are appended.
     pub log: Arc<Log>,
+    /// Reads back what the recent window no longer has.
+    pub replays: Arc<Replays>,
     /// Which keys were used lately.
     pub dedupe: Arc<Dedupe>,
     /// Who may do what.

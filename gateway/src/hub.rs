@@ -4,8 +4,10 @@
 //! routing. Those of rooms with readers become [`Item`]s and are pushed to the rooms' rings.
 //! Everything is bounded by one budget of bytes (`log.window_bytes`) and one of time.
 
+pub mod facts;
 mod history;
 pub mod item;
+mod opening;
 pub mod positions;
 mod resume;
 mod room;
@@ -14,7 +16,7 @@ mod subscription;
 mod tests;
 mod window;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -24,19 +26,19 @@ use tokio::time::Instant;
 
 pub use history::Page;
 pub use item::{Budget, Item, Spelling};
-pub use resume::{Gap, Since, Start};
+pub use opening::{Opened, Partly, Subscribed};
+pub use resume::{Behind, Gap, Plan, Planned, Since, Start};
 pub use room::Lagged;
+pub(crate) use subscription::pass as passes;
 pub use subscription::{Delivery, Subscription};
 
 use crate::cursor::{Cursor, Offset, Position, Shard};
-use crate::event::{Audience, EventId, Pattern, User};
+use crate::event::{Audience, EventId, Pattern};
 use crate::log::Source;
 use crate::log::decode::{self, Malformed};
 use crate::log::record::Record;
-use crate::wire::GapReason;
 use item::After;
 use positions::Positions;
-use resume::Plan;
 use room::{Room, Seat};
 use window::{Chain, Window};
 
@@ -51,29 +53,12 @@ pub struct Bounds {
     pub queue_bytes: usize,
     /// How events are spelled.
     pub spelling: Spelling,
-    /// The most bytes that one resume may replay from the window.
-    pub replay_bytes: usize,
-    /// The most events that one resume may replay from the window.
-    pub replay_events: usize,
 }
 
 /// The log has not said yet where its shards are: nobody can be given a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the log has not been reached yet")]
 pub struct NotReady;
-
-/// A stream that was opened.
-#[derive(Debug)]
-pub struct Opened {
-    /// Its reader.
-    pub subscription: Subscription,
-    /// What the first block's `id:` says; `None` after something that is no cursor.
-    pub connected_at: Option<Cursor>,
-    /// The hole to say before anything else.
-    pub gap: Option<Gap>,
-    /// How many events the replay has.
-    pub replayed: usize,
-}
 
 /// What is to become of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -317,120 +302,34 @@ impl Hub {
         }
     }
 
-    /// Opens a reader of `patterns`.
-    ///
-    /// # Errors
-    /// [`NotReady`] if the log has not been reached since the start.
-    pub fn subscribe(
-        self: &Arc<Self>,
-        patterns: &[Pattern],
-        user: Option<User>,
-        start: Start,
-    ) -> Result<Opened, NotReady> {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let mut head = Cursor::default();
-        for pattern in patterns {
-            head.advance_all(&state.positions.vector(&pattern.id).ok_or(NotReady)?);
-        }
-        // Registered before the replay is collected, or an event routed in between would reach
-        // nobody. Both under the lock.
-        let seats = patterns.iter().map(|p| state.room(p).sit()).collect();
-        let several = patterns.len() > 1;
-        let live = |gap, connected_at| -> Beginning {
-            let own = several.then(|| head.clone());
-            (VecDeque::new(), own, gap, connected_at)
-        };
-        let (replay, own, gap, connected_at) = match start {
-            Start::Live => live(None, Some(head.clone())),
-            Start::Unusable => {
-                let gap =
-                    Gap { reason: GapReason::Invalid, requested: None, resumed_at: head.clone() };
-                live(Some(gap), None)
-            }
-            Start::Resume(cursor) => {
-                let plan = resume::plan(&state.positions, &state.window, patterns, &cursor, &head);
-                let requested = Some(cursor);
-                self.begin(state, patterns, user.as_ref(), plan, requested, &head)
-            }
-            Start::From(since) => {
-                let plan = resume::plan_since(&state.positions, &state.window, since, &head);
-                self.begin(state, patterns, user.as_ref(), plan, None, &head)
-            }
-        };
-        drop(guard);
-        let replayed = replay.len();
-        let subscription = Subscription::new(Arc::clone(self), seats, user, replay, own);
-        Ok(Opened { subscription, connected_at, gap, replayed })
-    }
-
-    /// Begins where `plan` says, or at the head if that is more than a replay may cost.
-    fn begin(
-        &self,
-        state: &mut State,
-        patterns: &[Pattern],
-        user: Option<&User>,
-        plan: Plan,
-        requested: Option<Cursor>,
-        head: &Cursor,
-    ) -> Beginning {
-        match self.collect(state, patterns, &plan.own, user) {
-            Ok(replay) => (replay, Some(plan.own), plan.gap, Some(plan.asked)),
-            Err(TooMuch) => {
-                let resumed_at = head.clone();
-                let own = (patterns.len() > 1).then(|| head.clone());
-                let gap = Gap { reason: GapReason::TooFar, requested, resumed_at };
-                (VecDeque::new(), own, Some(gap), Some(plan.asked))
-            }
-        }
-    }
-
-    /// What the window holds at or after `own` for these rooms, in order.
-    fn collect(
-        &self,
-        state: &mut State,
-        patterns: &[Pattern],
-        own: &Cursor,
-        user: Option<&User>,
-    ) -> Result<VecDeque<Arc<Item>>, TooMuch> {
-        let chains = self.chains(patterns);
-        let oldest = state.window.oldest_of(own);
-        let mut wanted: Vec<(u64, Option<Arc<Item>>, Record)> = Vec::new();
-        let mut bytes = 0;
-        for (seq, record, item) in state.window.oldest_first(&chains, oldest) {
-            if own.get(record.shard).is_none_or(|p| record.offset < p.next) {
-                continue;
-            }
-            bytes += record.bytes();
-            if bytes > self.bounds.replay_bytes || wanted.len() >= self.bounds.replay_events {
-                return Err(TooMuch);
-            }
-            wanted.push((seq, item.cloned(), record.clone()));
-        }
-        let mut replay = VecDeque::with_capacity(wanted.len());
-        for (seq, item, record) in wanted {
-            let item = match item {
-                Some(item) => item,
-                None => {
-                    let Some(item) = self.read_back(&state.positions, seq, record) else {
-                        continue;
-                    };
-                    state.window.set_item(seq, Arc::clone(&item));
-                    item
-                }
-            };
-            if feeds(patterns, &item) && subscription::is_for(&item, user) {
-                replay.push_back(item);
-            }
-        }
-        Ok(replay)
-    }
-
     /// Makes an item of a record that nobody had wanted before.
     fn read_back(&self, positions: &Positions, seq: u64, record: Record) -> Option<Arc<Item>> {
         let source = positions.source_of(record.shard)?;
         let head = decode::head(&record, source).ok()?;
         Some(self.item(seq, record, head, After::Unknown, source.clone()))
+    }
+
+    /// The source that `shard` is of, as the log has it now.
+    #[must_use]
+    pub fn source_of(&self, shard: Shard) -> Option<Source> {
+        self.state.lock().positions.source_of(shard).cloned()
+    }
+
+    /// The position of `shard` at `offset`, of the log that this pod reads.
+    #[must_use]
+    pub fn position_at(&self, shard: Shard, offset: Offset) -> Position {
+        let state = self.state.lock();
+        let head = state.positions.get(shard).map(|known| known.position).unwrap_or_default();
+        resume::at(offset, head)
+    }
+
+    /// An event that was read back from the log: shared by the readers that it is read for, and not
+    /// kept. `head` is the record's.
+    #[must_use]
+    pub fn read_for(&self, record: Record, head: decode::Head, source: &Source) -> Arc<Item> {
+        let item = self.item(0, record, head, After::Unknown, source.clone());
+        item.count_record();
+        item
     }
 
     /// The rooms' vector, if none of `seats` has anything pending.
@@ -517,13 +416,6 @@ impl Hub {
         self.budget.used()
     }
 }
-
-/// A resume would replay more than it may.
-struct TooMuch;
-
-/// What a reader begins with: what is replayed, its own vector, the hole, and the first block's
-/// `id:`.
-type Beginning = (VecDeque<Arc<Item>>, Option<Cursor>, Option<Gap>, Option<Cursor>);
 
 /// Whether `item` is of one of these rooms.
 fn feeds(patterns: &[Pattern], item: &Item) -> bool {

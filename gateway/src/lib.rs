@@ -25,6 +25,7 @@ pub mod log;
 // Out.
 pub mod connection;
 pub mod http;
+pub mod replay;
 // Around.
 pub mod config;
 pub mod gateway;

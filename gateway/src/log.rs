@@ -6,6 +6,7 @@
 //!   legal holes.
 //! * A room's records lie on one shard of each keyed source: that of [`Source::shard_of`].
 //! * Every process is handed every record of every source; nothing moves a shared position.
+//! * What a log still has can be read back from any place ([`Log::read`]), beside what it hands on.
 //! * [`Log::publish`] says what is true: the record's place, or that it certainly is not in the
 //!   log, or that nobody can know.
 //!
@@ -18,6 +19,7 @@ pub mod memory;
 pub mod murmur2;
 pub mod record;
 pub mod redis;
+mod stretch;
 
 use std::sync::Arc;
 
@@ -28,6 +30,7 @@ use crate::cursor::{Offset, Position, Shard, SourceId, Tag};
 use crate::event::{MessageId, NewEvent};
 use mapping::Mapping;
 use record::Record;
+pub use stretch::{Span, Stretch, Unread};
 
 /// What a source's records are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,6 +197,32 @@ impl Log {
             Self::Memory(log) => log.publish(event),
             Self::Kafka(log) => log.publish(event, deadline).await,
             Self::Redis(log) => log.publish(event, deadline).await,
+        }
+    }
+
+    /// Reads back a part of a shard, without moving anything: what is handed on to the sink does not
+    /// change.
+    ///
+    /// # Errors
+    /// [`Unread`] if the log has no such shard, or cannot be reached until `deadline`.
+    pub async fn read(&self, span: Span, deadline: Instant) -> Result<Stretch, Unread> {
+        match self {
+            Self::Memory(log) => log.read(&span),
+            Self::Kafka(log) => log.read(span, deadline).await,
+            Self::Redis(log) => log.read(span, deadline).await,
+        }
+    }
+
+    /// The offset of the first record of `shard` that is not older than `time`, in milliseconds
+    /// since the Unix epoch; the end if there is none.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    pub async fn seek(&self, shard: Shard, time: i64, deadline: Instant) -> Result<Offset, Unread> {
+        match self {
+            Self::Memory(log) => log.seek(shard, time),
+            Self::Kafka(log) => log.seek(shard, time, deadline).await,
+            Self::Redis(log) => log.seek(shard, time, deadline).await,
         }
     }
 

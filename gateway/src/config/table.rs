@@ -216,10 +216,16 @@ settings! {
         held_refusals: usize = kind::COUNT_OR_ZERO, "1000";
         /// How deep the JSON of an event may nest.
         json_depth: usize = kind::DEPTH, "64";
-        /// Most bytes that one resume may scan.
-        replay_bytes: usize = kind::SIZE, "16MiB";
-        /// Most events that one resume may replay.
-        replay_events: usize = kind::COUNT, "10000";
+        /// Most bytes of the log that one resume may read back.
+        replay_bytes: usize = kind::SIZE, "256MiB";
+        /// Most events that one resume may be written from the log or the recent window.
+        replay_events: usize = kind::COUNT, "100000";
+        /// How long one resume may read back from the log; it is then resumed anew where it was.
+        replay_time: Duration = kind::DURATION, "60s";
+        /// Most resumes that read back from the log at once.
+        replay_concurrent: usize = kind::COUNT, "256";
+        /// How long a resume waits for its turn, or for a log that does not answer.
+        replay_wait: Duration = kind::DURATION, "20s";
     }
 
     /// Browsers of other origins.

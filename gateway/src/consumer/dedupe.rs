@@ -39,10 +39,16 @@ struct Use {
 
 /// The keys that were used in one shard within the window.
 #[derive(Debug, Default)]
-struct ShardKeys {
+pub struct Uses {
     uses: HashMap<MessageId, Use>,
     /// Every use, oldest first, to know which keys' windows are over.
     order: VecDeque<(i64, MessageId)>,
+}
+
+/// What is known of the keys of one shard.
+#[derive(Debug, Default)]
+struct ShardKeys {
+    uses: Uses,
     keys_only: Option<KeysOnly>,
 }
 
@@ -86,7 +92,7 @@ impl Dedupe {
                 let fate = source_of(record.shard)
                     .and_then(|source| key_of(record, source))
                     .map_or(Fate::Route, |(id, message_id)| {
-                        keys.judge(record, id, message_id, self.window_ms)
+                        keys.uses.judge(record, id, message_id, self.window_ms)
                     });
                 match keys.keys_only {
                     Some(only) if only.takes(record) => Fate::KeyOnly,
@@ -110,13 +116,13 @@ impl Dedupe {
     /// The first use of the key that makes `id`, in the run of uses that is going on in `shard`.
     #[must_use]
     pub fn first(&self, shard: Shard, id: MessageId) -> Option<First> {
-        self.shards.lock().get(&shard)?.uses.get(&id).map(|used| used.first)
+        self.shards.lock().get(&shard)?.uses.uses.get(&id).map(|used| used.first)
     }
 
     /// How many keys are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shards.lock().values().map(|keys| keys.uses.len()).sum()
+        self.shards.lock().values().map(|keys| keys.uses.uses.len()).sum()
     }
 
     /// Whether none is.
@@ -126,8 +132,10 @@ impl Dedupe {
     }
 }
 
-impl ShardKeys {
-    fn judge(
+impl Uses {
+    /// Judges a record that uses a key, and notes the use. `id` is that of room and key,
+    /// `message_id` the record's own, `window` in milliseconds.
+    pub fn judge(
         &mut self,
         record: &Record,
         id: MessageId,
@@ -170,7 +178,8 @@ impl ShardKeys {
 }
 
 /// What identifies the room and key of a record that has one, and the id that its event goes by.
-fn key_of(record: &Record, source: &Source) -> Option<(MessageId, MessageId)> {
+#[must_use]
+pub fn key_of(record: &Record, source: &Source) -> Option<(MessageId, MessageId)> {
     let key = decode::idempotency_key(record)?;
     let head = decode::head(record, source).ok()?;
     let message_id = decode::message_id(record, &head, source).ok()?;

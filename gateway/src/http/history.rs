@@ -20,6 +20,7 @@ use crate::auth::Credentials;
 use crate::auth::credentials::Cookies;
 use crate::hub::{NotReady, Page, Since, Start};
 use crate::problem::{Problem, ProblemKind};
+use crate::replay::NotBegun;
 use crate::telemetry::metrics;
 use crate::wire::{self, GapReason};
 
@@ -55,13 +56,13 @@ const CHUNK_BYTES: usize = 64 * 1024;
     ),
 )]
 pub async fn page(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    match read(&app, &request) {
+    match read(&app, &request.map(drop)).await {
         Ok(response) => response,
         Err(problem) => problem.to_response().map(Body::from),
     }
 }
 
-fn read(app: &Arc<App>, request: &Request<Body>) -> Result<Response, Problem> {
+async fn read(app: &Arc<App>, request: &Request<()>) -> Result<Response, Problem> {
     let pattern = target::pattern(request.uri(), 3)?;
     let query = Query::parse(request.uri())?;
     let limit = limit(&query)?;
@@ -79,11 +80,16 @@ fn read(app: &Arc<App>, request: &Request<Body>) -> Result<Response, Problem> {
         let detail = "this pod is sending as many pages of history as it may; try again";
         Problem::new(ProblemKind::Overloaded, detail)
     })?;
-    let page =
-        app.hub.history(&pattern, grant.user.as_ref(), start, limit).map_err(|NotReady| {
+    let page = app.replays.history(&pattern, grant.user.as_ref(), start, limit).await;
+    let page = page.map_err(|error| match error {
+        NotBegun::NotReady(NotReady) => {
             let detail = "this pod has not reached its log yet; try again (/readyz says why)";
             Problem::new(ProblemKind::Overloaded, detail)
-        })?;
+        }
+        NotBegun::Unread(why) => {
+            Problem::new(ProblemKind::Overloaded, format!("no history now: {why}"))
+        }
+    })?;
     if let Some(gap) = &page.gap {
         metrics::gap(gap.reason);
     }

@@ -21,8 +21,9 @@ use crate::auth::credentials::Cookies;
 use crate::connection::{Connection, HeartbeatForm, Terms};
 use crate::cursor::Cursor;
 use crate::event::{Pattern, User};
-use crate::hub::{Opened, Start};
+use crate::hub::Start;
 use crate::problem::Problem;
+use crate::replay::Begun;
 use crate::shutdown::Phase;
 use crate::telemetry::metrics;
 use crate::wire::{self, Connected, StartKind, Variant};
@@ -54,7 +55,7 @@ use crate::wire::{self, Connected, StartKind, Variant};
 )]
 pub async fn room(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let patterns = target::pattern(request.uri(), 4).map(|pattern| vec![pattern]);
-    answer(&app, &request, patterns)
+    answer(&app, &request.map(drop), patterns).await
 }
 
 /// A stream of several rooms.
@@ -85,15 +86,19 @@ pub async fn room(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
 pub async fn rooms(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let most = app.config.limits.rooms_per_stream;
     let patterns = Query::parse(request.uri()).and_then(|query| target::rooms(&query, most));
-    answer(&app, &request, patterns)
+    answer(&app, &request.map(drop), patterns).await
 }
 
-fn answer(
+async fn answer(
     app: &Arc<App>,
-    request: &Request<Body>,
+    request: &Request<()>,
     patterns: Result<Vec<Pattern>, Problem>,
 ) -> Response {
-    match patterns.and_then(|patterns| open(app, request, patterns)) {
+    let opened = match patterns {
+        Ok(patterns) => open(app, request, patterns).await,
+        Err(problem) => Err(problem),
+    };
+    match opened {
         Ok(response) => response,
         Err(problem) => problem.to_response().map(Body::from),
     }
@@ -131,9 +136,9 @@ pub(super) fn start_after(cursor: &str) -> Start {
     Cursor::parse(cursor).map_or(Start::Unusable, Start::Resume)
 }
 
-fn open(
+async fn open(
     app: &Arc<App>,
-    request: &Request<Body>,
+    request: &Request<()>,
     patterns: Vec<Pattern>,
 ) -> Result<Response, Problem> {
     let query = Query::parse(request.uri())?;
@@ -166,9 +171,12 @@ fn open(
         Start::From(_) => StartKind::From,
         Start::Resume(_) | Start::Unusable => StartKind::Resume,
     };
-    let user = grant.user.clone();
-    let Ok(opened) = app.hub.subscribe(&patterns, user, start) else {
-        return Ok(refusal::refuse(app, Refusal::NotReady, wants_stream));
+    let begun = match app.replays.begin(&patterns, grant.user.as_ref(), start).await {
+        Ok(begun) => begun,
+        Err(error) => {
+            tracing::debug!(%error, "a stream cannot begin");
+            return Ok(refusal::refuse(app, Refusal::NotReady, wants_stream));
+        }
     };
 
     let settings = &app.config.stream;
@@ -183,19 +191,14 @@ fn open(
             .map(|age| Instant::now() + crate::shutdown::jittered_age(age, &mut rand::rng())),
         completes,
         drain_window: app.config.drain.window,
+        rooms: patterns.clone(),
     };
-    let preamble = preamble(app, &patterns, start_kind, &opened);
+    let preamble = preamble(app, &patterns, start_kind, &begun);
     let protocol = metrics::Protocol::of(request.version());
-    let connection = Connection::new(
-        opened.subscription,
-        preamble,
-        terms,
-        Arc::clone(app),
-        protocol,
-        Box::new(permit),
-    );
+    let connection =
+        Connection::new(begun.feed, preamble, terms, Arc::clone(app), protocol, Box::new(permit));
     let protocol = protocol.as_str();
-    tracing::debug!(rooms = patterns.len(), replayed = opened.replayed, protocol, "stream opened");
+    tracing::debug!(rooms = patterns.len(), replayed = begun.replayed, protocol, "stream opened");
     Ok(event_stream(Body::new(connection)))
 }
 
@@ -203,7 +206,7 @@ fn open(
 type Permit = (Place, Option<Share<IpAddr>>, Option<Share<User>>);
 
 /// Takes the stream's place, and its address's and its user's, where these are counted.
-fn admit(app: &App, request: &Request<Body>, user: Option<&User>) -> Result<Permit, Refusal> {
+fn admit(app: &App, request: &Request<()>, user: Option<&User>) -> Result<Permit, Refusal> {
     // First, so that no more addresses and users are counted than there are streams.
     let place = app.streams.take().ok_or(Refusal::Connections)?;
     let client = peer::client(request, &app.config.public.trusted_proxies).map(peer::network);
@@ -215,12 +218,7 @@ fn admit(app: &App, request: &Request<Body>, user: Option<&User>) -> Result<Perm
 }
 
 /// The first block, and the hole if there is one.
-fn preamble(
-    app: &App,
-    patterns: &[Pattern],
-    start: StartKind,
-    opened: &Opened,
-) -> Vec<bytes::Bytes> {
+fn preamble(app: &App, patterns: &[Pattern], start: StartKind, begun: &Begun) -> Vec<bytes::Bytes> {
     let mut blocks = vec![wire::connected(&Connected {
         pod: &app.config.pod.name,
         rooms: patterns,
@@ -228,13 +226,13 @@ fn preamble(
         heartbeat: app.config.stream.heartbeat,
         // Jittered per stream: those of a pod that is lost do not all come back at one moment.
         retry: crate::shutdown::jittered_retry(app.config.stream.retry, &mut rand::rng()),
-        id: opened.connected_at.as_ref(),
+        id: begun.connected_at.as_ref(),
     })];
-    if let Some(gap) = &opened.gap {
+    if let Some(gap) = &begun.gap {
         metrics::gap(gap.reason);
         blocks.push(wire::gap(gap.reason, gap.requested.as_ref(), &gap.resumed_at, patterns));
     }
-    metrics::replayed_events(metrics::ReplayFrom::Window, opened.replayed as u64);
+    metrics::replayed_events(metrics::ReplayFrom::Window, begun.replayed as u64);
     blocks
 }
 

@@ -1,4 +1,5 @@
-//! Pages of history: what a stream would have been written, as far as the window has it.
+//! Pages of history: what a stream would have been written, as far as the window has it. What it
+//! has not is read back from the log by `replay`.
 //!
 //! A page is a reader without a seat. It goes over its rooms' records in the order of their routing
 //! with a vector of its own, as a resuming stream does, so each event's cursor resumes right after
@@ -9,12 +10,12 @@ mod tests;
 
 use std::sync::Arc;
 
+use super::facts::Facts;
 use super::item::Item;
-use super::resume::{self, Gap, Start};
+use super::resume::{self, Gap, Planned, Start};
 use super::{Hub, NotReady, State, feeds, subscription};
 use crate::cursor::Cursor;
 use crate::event::{Event, Pattern, User};
-use crate::wire::GapReason;
 
 /// The most bytes of records in a page, unless one event alone has more.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -46,7 +47,7 @@ enum Then {
     More,
     /// More records, for the next page.
     Full,
-    /// A hole, which the next page says.
+    /// A hole, or what the window does not have, for the next page.
     Hole,
     /// Nothing that was routed yet.
     End,
@@ -55,6 +56,7 @@ enum Then {
 impl Hub {
     /// The events of `pattern` from `start` on, broadcasts among them, without those for others
     /// than `user`: `limit` of them, or fewer if they are large. [`Start::Live`] is the end.
+    /// `None` if the window does not have what comes first.
     ///
     /// # Errors
     /// [`NotReady`] if the log has not been reached since the start.
@@ -64,14 +66,19 @@ impl Hub {
         user: Option<&User>,
         mut start: Start,
         limit: usize,
-    ) -> Result<Page, NotReady> {
+        facts: &Facts,
+    ) -> Result<Option<Page>, NotReady> {
         let mut page = Page::default();
         let requested = match &start {
             Start::Resume(cursor) => Some(cursor.clone()),
             Start::Live | Start::From(_) | Start::Unusable => None,
         };
         loop {
-            let step = self.step(pattern, user, &start, limit, &mut page)?;
+            let is_first = page.next == Cursor::default();
+            let Some(step) = self.step(pattern, user, &start, limit, facts, &mut page)? else {
+                // What was found so far is a page of its own.
+                return Ok((!is_first).then_some(page));
+            };
             // Without the lock: a value is parsed here.
             for (item, cursor) in step.items {
                 match item.event() {
@@ -94,7 +101,7 @@ impl Hub {
                 if let Some(gap) = &mut page.gap {
                     gap.requested = requested;
                 }
-                return Ok(page);
+                return Ok(Some(page));
             }
             // Looked up anew: what follows may have left the window meanwhile.
             start = Start::Resume(page.next.clone());
@@ -108,31 +115,23 @@ impl Hub {
         user: Option<&User>,
         start: &Start,
         limit: usize,
+        facts: &Facts,
         page: &mut Page,
-    ) -> Result<Step, NotReady> {
+    ) -> Result<Option<Step>, NotReady> {
         let patterns = std::slice::from_ref(pattern);
         let mut guard = self.state.lock();
+        let Planned::Plan(plan) = guard.plan(patterns, start, facts)? else {
+            return Ok(None);
+        };
+        if !plan.behind.is_empty() {
+            return Ok(None);
+        }
         let State { positions, window, .. } = &mut *guard;
         let head = positions.vector(&pattern.id).ok_or(NotReady)?;
-        let (mut own, gap) = match start {
-            Start::Live => (head.clone(), None),
-            Start::Unusable => {
-                let resumed_at = head.clone();
-                let gap = Gap { reason: GapReason::Invalid, requested: None, resumed_at };
-                (head.clone(), Some(gap))
-            }
-            Start::Resume(cursor) => {
-                let plan = resume::plan(positions, window, patterns, cursor, &head);
-                (plan.own, plan.gap)
-            }
-            Start::From(since) => {
-                let plan = resume::plan_since(positions, window, *since, &head);
-                (plan.own, plan.gap)
-            }
-        };
+        let (mut own, gap) = (plan.own, plan.gap);
         if let Some(gap) = gap {
             if !page.events.is_empty() {
-                return Ok(Step { items: Vec::new(), then: Then::Hole });
+                return Ok(Some(Step { items: Vec::new(), then: Then::Hole }));
             }
             page.gap = Some(gap);
         }
@@ -180,6 +179,6 @@ impl Hub {
             resume::advance_to(positions, window, &mut own, seq);
         }
         page.next = own.flagged(false);
-        Ok(Step { items, then })
+        Ok(Some(Step { items, then }))
     }
 }

@@ -176,6 +176,11 @@ impl Item {
         Some(frame)
     }
 
+    /// Counts the record in the pod's budget, too: it is not in the window, which does that.
+    pub(super) fn count_record(&self) {
+        self.grow(self.record.bytes());
+    }
+
     /// Counts what was made of the event in the pod's budget.
     fn grow(&self, bytes: usize) {
         self.taken.fetch_add(bytes, Ordering::Relaxed);

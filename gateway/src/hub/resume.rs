@@ -5,12 +5,9 @@ use crate::event::Pattern;
 use crate::log::Role;
 use crate::wire::GapReason;
 
+use super::facts::{Facts, Question};
 use super::positions::{Positions, ShardState};
 use super::window::Window;
-
-/// How many records ahead of this pod a cursor may be before it is taken for another log's: pods
-/// of one log are milliseconds apart.
-const MOST_AHEAD: u128 = 1_000_000;
 
 /// What a stream asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,14 +43,39 @@ pub struct Gap {
     pub resumed_at: Cursor,
 }
 
+/// A part of a shard that the window no longer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Behind {
+    /// The shard.
+    pub shard: Shard,
+    /// Where the reader is in it.
+    pub from: Position,
+    /// From here on the window has it.
+    pub until: Offset,
+}
+
 /// Where a reader that does not begin at the head begins in each shard.
-#[derive(Debug)]
-pub(super) struct Plan {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
     /// Before everything that was asked for, as far as that can be said: the first block's `id:`.
-    pub(super) asked: Cursor,
+    pub asked: Cursor,
     /// The reader's own vector: everything at or past it is to be written, nothing before.
-    pub(super) own: Cursor,
-    pub(super) gap: Option<Gap>,
+    pub own: Cursor,
+    /// The hole that leaves.
+    pub gap: Option<Gap>,
+    /// What has to be read back from the log before the window goes on. Empty: nothing.
+    pub behind: Vec<Behind>,
+    /// What the hole is called if that is more than a replay may cost.
+    pub excess: GapReason,
+}
+
+/// Where a reader begins, or what has to be asked of the log to say that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Planned {
+    /// It is known.
+    Plan(Plan),
+    /// It depends on what the log has.
+    Ask(Vec<Question>),
 }
 
 /// Decides for each shard that can feed `patterns` where a reader with `cursor` goes on.
@@ -64,9 +86,13 @@ pub(super) fn plan(
     patterns: &[Pattern],
     cursor: &Cursor,
     head: &Cursor,
-) -> Plan {
+    facts: &Facts,
+) -> Planned {
     let mut own = Cursor::default();
     let mut worst: Option<GapReason> = None;
+    let mut behind = Vec::new();
+    let mut questions = Vec::new();
+    let mut excess = GapReason::TooFar;
     let extra = cursor
         .components()
         .iter()
@@ -75,9 +101,24 @@ pub(super) fn plan(
     let shards: Vec<Shard> = head.components().iter().map(|c| c.0).chain(extra).collect();
     for shard in shards {
         let Some(state) = positions.get(shard) else { continue };
-        let (position, reason) = place(window, cursor, shard, state);
+        let (position, reason) = match place(window, cursor, shard, state, facts) {
+            Ok(placed) => placed,
+            Err(question) => {
+                questions.push(question);
+                continue;
+            }
+        };
         own.set(shard, position);
         worst = worst.max_by_severity(reason);
+        if position.next < state.covered_from {
+            behind.push(Behind { shard, from: position, until: state.covered_from });
+            if cursor.get(shard).is_none() {
+                excess = GapReason::Repartitioned;
+            }
+        }
+    }
+    if !questions.is_empty() {
+        return Planned::Ask(questions);
     }
     let gap = worst.map(|reason| Gap {
         reason,
@@ -85,43 +126,55 @@ pub(super) fn plan(
         resumed_at: own.clone(),
     });
     // A reader that is told its room is complete does not come back, and this one has just begun.
-    Plan { asked: cursor.clone().flagged(false), own, gap }
+    Planned::Plan(Plan { asked: cursor.clone().flagged(false), own, gap, behind, excess })
 }
 
 /// Decides for each shard of `head`, the rooms' vector, where a reader begins that asks for what
 /// is there `since` then.
-///
-/// What the log has and the window has not is a hole: `too_far`, and it goes on with all that the
-/// window has. `asked` is then before the hole, or a client whose connection breaks before it has
-/// read of the hole would come back and never hear of it.
 pub(super) fn plan_since(
     positions: &Positions,
     window: &Window,
     since: Since,
     head: &Cursor,
-) -> Plan {
-    let mut plan = Plan { asked: Cursor::default(), own: Cursor::default(), gap: None };
-    let mut too_far = false;
+    facts: &Facts,
+) -> Planned {
+    let mut own = Cursor::default();
+    let mut behind = Vec::new();
+    let mut questions = Vec::new();
     for &(shard, end) in head.components() {
         let Some(state) = positions.get(shard) else { continue };
-        let (next, covered) = match since {
-            Since::Earliest => (state.covered_from, state.is_whole()),
+        let next = match since {
+            Since::Earliest if state.is_whole() => state.covered_from,
+            // The log's start has moved since this pod began.
+            Since::Earliest => match facts.reach(shard) {
+                Some(reach) => reach.log_start.min(end.next),
+                None => {
+                    questions.push(Question::Reach { shard, next: Offset(0) });
+                    continue;
+                }
+            },
             Since::Time(time) if state.covers_since(time) => {
-                (window.offset_since(shard, time).unwrap_or(end.next), true)
+                window.offset_since(shard, time).unwrap_or(end.next)
             }
-            Since::Time(_) => (state.covered_from, false),
+            Since::Time(time) => match facts.time(shard, time) {
+                Some(offset) => offset.min(end.next),
+                None => {
+                    questions.push(Question::Time { shard, time });
+                    continue;
+                }
+            },
         };
-        let own = position(window, shard, next, end);
-        plan.own.set(shard, own);
-        plan.asked.set(shard, if covered { own } else { at(state.log_start, end) });
-        too_far |= !covered;
+        let position = position(window, shard, next, end);
+        own.set(shard, position);
+        if position.next < state.covered_from {
+            behind.push(Behind { shard, from: position, until: state.covered_from });
+        }
     }
-    plan.gap = too_far.then(|| Gap {
-        reason: GapReason::TooFar,
-        requested: None,
-        resumed_at: plan.own.clone(),
-    });
-    plan
+    if !questions.is_empty() {
+        return Planned::Ask(questions);
+    }
+    let asked = own.clone();
+    Planned::Plan(Plan { asked, own, gap: None, behind, excess: GapReason::TooFar })
 }
 
 /// Moves `own`, in every shard that it names, past all that was routed up to the number `seq`: a
@@ -149,46 +202,42 @@ fn place(
     cursor: &Cursor,
     shard: Shard,
     state: &ShardState,
-) -> (Position, Option<GapReason>) {
+    facts: &Facts,
+) -> Result<(Position, Option<GapReason>), Question> {
     let head = state.position;
     let Some(asked) = cursor.get(shard) else {
         if !cursor.names_source(shard.source) {
             // A source that was added since: the cursor says nothing of it, nothing was missed.
-            return (head, None);
+            return Ok((head, None));
         }
         // A shard that was added since, or the room moved to it: from the log's start.
-        return if state.is_whole() {
-            (at(state.log_start, head), None)
-        } else {
-            (head, Some(GapReason::Repartitioned))
-        };
+        return Ok((at(state.log_start, head), None));
     };
     if is_of_another_log(window, shard, asked, state) {
-        let position = if state.is_whole() { at(state.log_start, head) } else { head };
-        return (position, Some(GapReason::Recreated));
+        return Ok((at(state.log_start, head), Some(GapReason::Recreated)));
     }
     if asked.next > head.next {
-        // From a pod that is further: skip what the reader has. Farther than any pod can be: the
-        // log is another one. Where the tag is the log's, that has been looked at; and its offsets
-        // may be times, of which a stream that was silent for days is days behind the next.
-        return if head.tag.is_epoch() || asked.next.0 - head.next.0 <= MOST_AHEAD {
+        // From a pod that is further: skip what the reader has. Where the tag is the log's, that
+        // has been looked at; else the log says whether it ever had that record.
+        if head.tag.is_epoch() {
+            return Ok((asked, None));
+        }
+        let question = Question::Reach { shard, next: asked.next };
+        let reach = facts.reach_at(shard, asked.next).ok_or(question)?;
+        return Ok(if asked.next <= reach.end && reach.before.agrees(asked.tag) {
             (asked, None)
         } else {
-            (head, Some(GapReason::Recreated))
-        };
-    }
-    if asked.next >= state.covered_from {
-        return (asked, None);
+            (at(reach.log_start, head), Some(GapReason::Recreated))
+        });
     }
     if asked.next < state.log_start {
-        let from = state.log_start.max(state.covered_from);
-        return (at(from, head), Some(GapReason::Expired));
+        return Ok((at(state.log_start, head), Some(GapReason::Expired)));
     }
-    (head, Some(GapReason::TooFar))
+    Ok((asked, None))
 }
 
 /// A position without a known record before it, in the log that `head` is of.
-fn at(next: Offset, head: Position) -> Position {
+pub(super) fn at(next: Offset, head: Position) -> Position {
     let tag = if head.tag.is_epoch() || next == head.next { head.tag } else { Default::default() };
     Position { next, tag }
 }
@@ -248,11 +297,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cursor::Tag;
+    use crate::hub::facts::Reach;
     use crate::log::Source;
 
-    /// What becomes of a cursor that is so much ahead of a pod whose position has this tag.
-    fn ahead(by: u128, tag: Tag, asked_tag: Tag) -> Option<GapReason> {
+    /// What becomes of a cursor that is so much ahead of a pod whose position has this tag, with
+    /// what the log says of it.
+    fn ahead(
+        by: u128,
+        tag: Tag,
+        asked_tag: Tag,
+        reach: Option<Reach>,
+    ) -> Result<Option<GapReason>, Question> {
         let source = Source::new("events", Role::Events, 1);
         let shard = Shard { source: source.id, index: 0 };
         let mut positions = Positions::default();
@@ -263,18 +318,29 @@ mod tests {
         let asked = Position { next: Offset(next.0 + by), tag: asked_tag };
         let cursor = Cursor::new([(shard, asked)]);
         let window = Window::new(Arc::default());
-        let (position, gap) = place(&window, &cursor, shard, &state);
-        assert_eq!(position, if gap.is_none() { asked } else { state.position });
-        gap
+        let mut facts = Facts::default();
+        if let Some(reach) = reach {
+            facts.learn_reach(shard, asked.next, reach);
+        }
+        let (position, gap) = place(&window, &cursor, shard, &state, &facts)?;
+        assert_eq!(position.next, if gap.is_none() { asked.next } else { state.log_start });
+        Ok(gap)
     }
 
     #[test]
-    fn a_cursor_of_a_pod_that_is_further_is_taken_as_it_is() {
-        assert_eq!(ahead(5, Tag(7), Tag::UNKNOWN), None);
-        assert_eq!(ahead(MOST_AHEAD + 1, Tag(7), Tag::UNKNOWN), Some(GapReason::Recreated));
+    fn a_cursor_of_a_pod_that_is_further_is_taken_as_it_is_if_the_log_has_it() {
+        let end = Offset((1 << 100) + 5);
+        let reach = |end, before| Some(Reach { log_start: Offset(0), end, before });
+        let unknown = Tag::UNKNOWN;
+        assert!(ahead(5, Tag(7), unknown, None).is_err(), "the log is asked");
+        assert_eq!(ahead(5, Tag(7), unknown, reach(end, Tag(1))), Ok(None));
+        assert_eq!(ahead(5, Tag(7), Tag(1), reach(end, Tag(1))), Ok(None));
+        let recreated = Ok(Some(GapReason::Recreated));
+        assert_eq!(ahead(5, Tag(7), Tag(2), reach(end, Tag(1))), recreated, "another record");
+        assert_eq!(ahead(6, Tag(7), unknown, reach(end, unknown)), recreated, "never there");
         let (this, other) = (Tag::of_epoch(1), Tag::of_epoch(2));
         // A day, where offsets are times.
-        assert_eq!(ahead(86_400_000 << 64, this, this), None);
-        assert_eq!(ahead(5, this, other), Some(GapReason::Recreated));
+        assert_eq!(ahead(86_400_000 << 64, this, this, None), Ok(None));
+        assert_eq!(ahead(5, this, other, None), recreated);
     }
 }

@@ -170,7 +170,7 @@ impl Subscription {
 }
 
 /// Moves a reader's own vector past `item`; false if it has it already.
-pub(super) fn pass(own: &mut Cursor, item: &Item) -> bool {
+pub(crate) fn pass(own: &mut Cursor, item: &Item) -> bool {
     if own.get(item.shard()).is_some_and(|p| p.next > item.offset()) {
         return false;
     }

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::facts::{Facts, Question, Reach};
 use super::*;
-use crate::cursor::Tag;
-use crate::event::Event;
+use crate::cursor::{Cursor, Tag};
+use crate::event::{Event, User};
 use crate::log::Role;
 use crate::log::record::{Parts, RecordWriter};
-use crate::wire::Variant;
+use crate::wire::{GapReason, Variant};
 
 const SHARDS: u32 = 3;
 const IDS: [&str; 4] = ["a", "b", "c", "d"];
@@ -26,8 +27,6 @@ pub(in crate::hub) fn bounds() -> Bounds {
         window_age: Duration::from_secs(600),
         queue_bytes: 1 << 20,
         spelling: Spelling { json_depth: 16, lz4_min_bytes: 1024 },
-        replay_bytes: 16 << 20,
-        replay_events: 10_000,
     }
 }
 
@@ -121,6 +120,46 @@ impl Pod {
         self.hub.route(records.into_iter().map(|record| (record, Fate::Route)));
     }
 
+    /// Opens a reader of what the window has. Cursors of pods that are further are of this log.
+    pub(in crate::hub) fn open(
+        &self,
+        patterns: &[Pattern],
+        user: Option<&User>,
+        start: &Start,
+    ) -> Opened {
+        let facts = self.facts(patterns, start);
+        match self.hub.subscribe(patterns, user, start, &facts).expect("ready") {
+            Subscribed::Opened(opened) => opened,
+            other => panic!("the window has not all of it: {other:?}"),
+        }
+    }
+
+    /// A page of what the window has.
+    pub(in crate::hub) fn page(
+        &self,
+        pattern: &Pattern,
+        user: Option<&User>,
+        start: Start,
+        limit: usize,
+    ) -> Page {
+        let facts = self.facts(std::slice::from_ref(pattern), &start);
+        let page = self.hub.history(pattern, user, start, limit, &facts);
+        page.expect("ready").expect("the window has it")
+    }
+
+    /// What the log says of cursors that are further than this pod: that it has these records.
+    fn facts(&self, patterns: &[Pattern], start: &Start) -> Facts {
+        let mut facts = Facts::default();
+        let planned = self.hub.plan(patterns, start, &facts).expect("ready");
+        let Planned::Ask(questions) = planned else { return facts };
+        for question in questions {
+            let Question::Reach { shard, next } = question else { panic!("{question:?}") };
+            let reach = Reach { log_start: Offset(0), end: next, before: Tag::UNKNOWN };
+            facts.learn_reach(shard, next, reach);
+        }
+        facts
+    }
+
     pub(in crate::hub) fn consume_all(&mut self, log: &TestLog) {
         for nth in 0..log.shards.len() {
             self.consume(log, nth, usize::MAX);
@@ -145,10 +184,8 @@ fn cursor_of(block: &[u8]) -> Option<Cursor> {
 
 impl Client {
     fn connect(pod: &Pod, patterns: &[Pattern]) -> Self {
-        let opened = pod
-            .hub
-            .subscribe(patterns, Some(User::new("me").expect("user")), Start::Live)
-            .expect("ready");
+        let me = User::new("me").expect("user");
+        let opened = pod.open(patterns, Some(&me), &Start::Live);
         Self {
             patterns: patterns.to_vec(),
             subscription: opened.subscription,
@@ -159,8 +196,8 @@ impl Client {
 
     fn reconnect(&mut self, pod: &Pod) {
         let start = Start::Resume(self.last_id.clone());
-        let user = Some(User::new("me").expect("user"));
-        let opened = pod.hub.subscribe(&self.patterns, user, start).expect("ready");
+        let me = User::new("me").expect("user");
+        let opened = pod.open(&self.patterns, Some(&me), &start);
         assert_eq!(opened.gap, None, "nothing was lost");
         assert_eq!(opened.connected_at, Some(self.last_id.clone()));
         self.subscription = opened.subscription;
@@ -226,8 +263,7 @@ impl Leafer {
     /// Reads a page; false if it is empty.
     fn read(&mut self, pod: &Pod, limit: usize) -> bool {
         let me = User::new("me").expect("user");
-        let page = pod.hub.history(&self.pattern, Some(&me), self.next.clone(), limit);
-        let page = page.expect("ready");
+        let page = pod.page(&self.pattern, Some(&me), self.next.clone(), limit);
         assert_eq!(page.gap, None, "nothing was lost");
         assert!(page.events.len() <= limit);
         let is_end = page.events.is_empty();
@@ -371,8 +407,7 @@ proptest! {
                 let me = User::new("me").expect("user");
                 let start = Start::Resume(cursor.clone());
                 let pod = &pods[at % 2];
-                let rest = pod.hub.history(&leafer.pattern, Some(&me), start, 1_000);
-                let rest = rest.expect("ready");
+                let rest = pod.page(&leafer.pattern, Some(&me), start, 1_000);
                 prop_assert_eq!(rest.gap, None);
                 let mut rest: Vec<String> = rest.events.iter().map(|(e, _)| text(&e.data)).collect();
                 let mut after = got[at + 1..].to_vec();
@@ -405,10 +440,19 @@ proptest! {
             (Shard { source: names[source], index }, position)
         }));
         let pattern = Pattern::new("a", "s").expect("pattern");
-        let mut opened = pod
-            .hub
-            .subscribe(std::slice::from_ref(&pattern), None, Start::Resume(cursor))
-            .expect("ready");
+        let patterns = std::slice::from_ref(&pattern);
+        let (start, mut facts) = (Start::Resume(cursor), Facts::default());
+        let mut opened = loop {
+            match pod.hub.subscribe(patterns, None, &start, &facts).expect("ready") {
+                Subscribed::Opened(opened) => break opened,
+                Subscribed::Partly(partly) => panic!("the window has all: {partly:?}"),
+                Subscribed::Ask(questions) => for question in questions {
+                    let Question::Reach { shard, next } = question else { panic!("{question:?}") };
+                    let reach = Reach { log_start: Offset(0), end: Offset(30), before: Tag(1) };
+                    facts.learn_reach(shard, next, reach);
+                },
+            }
+        };
         let mut out = Vec::new();
         let mut cx = Context::from_waker(Waker::noop());
         while opened.subscription.poll_next(&mut cx, 1 << 20, &mut out).is_ready() {
@@ -421,7 +465,7 @@ proptest! {
 }
 
 #[test]
-fn the_window_keeps_to_its_budget_and_a_cursor_before_it_is_told_so() {
+fn the_window_keeps_to_its_budget_and_says_what_it_no_longer_has() {
     let mut pod = Pod::with(Bounds { window_bytes: 20_000, ..bounds() });
     let mut log = TestLog::default();
     let patterns = [Pattern::new("a", "s").expect("pattern")];
@@ -435,8 +479,56 @@ fn the_window_keeps_to_its_budget_and_a_cursor_before_it_is_told_so() {
     assert_eq!(client.got.len(), 1_000, "who keeps up loses nothing");
     pod.hub.sweep();
     assert!(pod.hub.window_bytes() <= 20_000, "{}", pod.hub.window_bytes());
-    let opened = pod.hub.subscribe(&patterns, None, Start::Resume(first)).expect("ready");
-    assert_eq!(opened.gap.map(|gap| gap.reason), Some(GapReason::TooFar));
+    let facts = Facts::default();
+    let start = Start::Resume(first.clone());
+    let subscribed = pod.hub.subscribe(&patterns, None, &start, &facts).expect("ready");
+    let Subscribed::Partly(partly) = subscribed else { panic!("{subscribed:?}") };
+    let [behind] = partly.plan.behind[..] else { panic!("{:?}", partly.plan) };
+    assert_eq!(Some(behind.from), first.get(behind.shard));
+    assert_eq!(partly.plan.gap, None, "nothing is lost");
+    // From where it says on it has everything.
+    let mut cursor = first;
+    cursor.set(behind.shard, Position { next: behind.until, tag: Tag::UNKNOWN });
+    let opened = pod.open(&patterns, None, &Start::Resume(cursor));
+    assert_eq!((opened.gap, opened.replayed as u128), (None, 1_000 - behind.until.0));
+    let before = Position { next: Offset(behind.until.0 - 1), tag: Tag::UNKNOWN };
+    let start = Start::Resume(Cursor::new([(behind.shard, before)]));
+    let subscribed = pod.hub.subscribe(&patterns, None, &start, &facts).expect("ready");
+    assert!(matches!(subscribed, Subscribed::Partly(_)), "{subscribed:?}");
+}
+
+#[test]
+fn a_long_replay_from_the_window_comes_in_parts_without_a_hole_or_a_double() {
+    let mut pod = Pod::new();
+    let mut log = TestLog::default();
+    let patterns = [Pattern::new("a", "s").expect("pattern")];
+    let first = Client::connect(&pod, &patterns).last_id;
+    for n in 0..5_000 {
+        log.publish(&Publish::Room { id: 0, kind: n % 2, to: None });
+    }
+    pod.consume_all(&log);
+    let mut own = first;
+    let mut got = Vec::new();
+    let opened = loop {
+        let start = Start::Resume(own.clone());
+        match pod.hub.subscribe(&patterns, None, &start, &Facts::default()).expect("ready") {
+            Subscribed::Opened(opened) => break opened,
+            Subscribed::Partly(partly) => {
+                assert!(partly.plan.behind.is_empty() && partly.plan.gap.is_none());
+                assert!(partly.items.len() < 2_000);
+                got.extend(partly.items.iter().map(|item| item.offset().0));
+                own.advance_all(&partly.after);
+            }
+            Subscribed::Ask(questions) => panic!("{questions:?}"),
+        }
+    };
+    assert_eq!(got.len() + opened.replayed, 2_500);
+    assert!(got.is_sorted() && got.iter().all(|offset| offset % 2 == 0));
+    let mut client = Client::connect(&pod, &patterns);
+    client.subscription = opened.subscription;
+    while client.poll(usize::MAX) > 0 {}
+    got.extend(client.got.iter().map(|(_, offset, _)| offset.0));
+    assert_eq!(got, (0..2_500).map(|n| n * 2).collect::<Vec<_>>());
 }
 
 #[test]
@@ -494,8 +586,7 @@ fn a_shard_that_begins_elsewhere_cuts_the_readers_it_feeds_and_no_others() {
     let polled = fed.subscription.poll_next(&mut cx, 500, &mut Vec::new());
     assert!(matches!(polled, Poll::Ready(Err(Lagged))), "cut, to be told when it comes back");
     assert!(unfed.subscription.poll_next(&mut cx, 500, &mut Vec::new()).is_pending());
-    let opened =
-        pod.hub.subscribe(&pattern("a"), None, Start::Resume(fed.last_id.clone())).expect("ready");
+    let opened = pod.open(&pattern("a"), None, &Start::Resume(fed.last_id.clone()));
     assert_eq!(opened.gap.map(|gap| gap.reason), Some(GapReason::Expired));
 }
 

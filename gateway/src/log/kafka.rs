@@ -10,7 +10,7 @@
 //! * The broker may be away at any time, at the start too. Nothing here ends because of it.
 //!
 //! Threads: `kafka-consumer` polls and hands on, `kafka-watch` looks for new partitions,
-//! `kafka-producer` takes delivery reports; librdkafka has its own beside them.
+//! `kafka-reader` reads back what is older than the window (`readers`), `kafka-producer` takes delivery reports; librdkafka has its own beside them.
 
 mod client;
 mod consumer;
@@ -18,6 +18,7 @@ mod native;
 mod options;
 mod positions;
 mod producer;
+mod readers;
 mod topics;
 
 use std::fmt;
@@ -25,7 +26,7 @@ use std::fmt;
 use tokio::time::Instant;
 
 use super::record::{field, fields_of};
-use super::{PublishError, Receipt, Sink};
+use super::{PublishError, Receipt, Sink, Span, Stretch, Unread};
 use crate::config::Config;
 use crate::cursor::{Offset, Shard, SourceId, Tag};
 use crate::event::{Audience, NewEvent};
@@ -34,11 +35,13 @@ use consumer::Consumer;
 use options::Options;
 pub use options::check_option;
 use producer::Producer;
+use readers::Readers;
 
 /// The log on a Kafka cluster.
 pub struct KafkaLog {
     consumer: Consumer,
     producer: Producer,
+    readers: Readers,
     group: String,
     events: Target,
     broadcast: Target,
@@ -79,10 +82,12 @@ impl KafkaLog {
         let options = Options::new(config, &group)?;
         let lines = LogLines::default();
         let producer = Producer::start(options.clone(), lines.clone())?;
+        let readers = Readers::start(options.clone(), lines.clone())?;
         let consumer = Consumer::start(config, group.clone(), options, lines, sink)?;
         Ok(Self {
             consumer,
             producer,
+            readers,
             group,
             events: Target::new(&config.kafka.events_topic),
             broadcast: Target::new(&config.kafka.broadcast_topic),
@@ -129,6 +134,26 @@ impl KafkaLog {
             timestamp: placed.timestamp,
             duplicate: None,
         })
+    }
+
+    /// Reads back a part of a partition.
+    ///
+    /// # Errors
+    /// [`Unread`] if no topic of the gateway's has it, or the brokers do not answer until
+    /// `deadline`.
+    pub async fn read(&self, span: Span, deadline: Instant) -> Result<Stretch, Unread> {
+        let topic = self.consumer.topic_of(span.shard).ok_or(Unread::NoSuchShard)?;
+        self.readers.read(topic, span, deadline).await
+    }
+
+    /// The offset of the first record of `shard` that is not older than `time`, in milliseconds
+    /// since the Unix epoch; the end if there is none.
+    ///
+    /// # Errors
+    /// As [`KafkaLog::read`].
+    pub async fn seek(&self, shard: Shard, time: i64, deadline: Instant) -> Result<Offset, Unread> {
+        let topic = self.consumer.topic_of(shard).ok_or(Unread::NoSuchShard)?;
+        self.readers.seek(topic, shard, time, deadline).await
     }
 
     /// Waits for what is being published, stops handing records on, leaves the group and deletes

@@ -19,12 +19,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-pub use store::ReadResult;
-
 use self::clock::Clock;
 use self::store::{Reader, Store};
 use super::record::{Record, fields_of};
-use super::{PublishError, Receipt, Role, Sink};
+use super::{PublishError, Receipt, Role, Sink, Span, Stretch, Unread};
 use crate::config::Memory;
 use crate::cursor::{Offset, Position, Shard, Tag};
 use crate::event::{Audience, NewEvent};
@@ -96,11 +94,21 @@ impl MemoryLog {
         Ok(receipt)
     }
 
-    /// At most `max_records` records of `shard` from `from` on. They share the log's memory. `None`
-    /// if the log has no such shard.
-    #[must_use]
-    pub fn read(&self, shard: Shard, from: Offset, max_records: usize) -> Option<ReadResult> {
-        self.shared.state.lock().store.read(shard, from, max_records)
+    /// Reads back a part of a shard. The records share the log's memory.
+    ///
+    /// # Errors
+    /// [`Unread::NoSuchShard`].
+    pub fn read(&self, span: &Span) -> Result<Stretch, Unread> {
+        self.shared.state.lock().store.read(span).ok_or(Unread::NoSuchShard)
+    }
+
+    /// The offset of the first record of `shard` that is not older than `time`, in milliseconds
+    /// since the Unix epoch; the end if there is none.
+    ///
+    /// # Errors
+    /// [`Unread::NoSuchShard`].
+    pub fn seek(&self, shard: Shard, time: i64) -> Result<Offset, Unread> {
+        self.shared.state.lock().store.seek(shard, time).ok_or(Unread::NoSuchShard)
     }
 
     /// What the tag of every position of this log is, and of no other: 32 bits, never 0.

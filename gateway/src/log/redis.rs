@@ -12,7 +12,8 @@
 //!   `<stream's set>:key:<uuid>` holds the first one's id and place for `dedupe.window`, by the
 //!   server's clock, and every use renews it.
 //! * Every pod reads all streams by itself, on a connection of its own (`reader`); there are no
-//!   consumer groups. Publishing goes through another connection (`writer`).
+//!   consumer groups. Publishing goes through another connection (`writer`), reading back what is
+//!   older than the window through a third (`span`).
 //!
 //! One server takes the writes; its name may move between servers (a failover). A Redis Cluster is
 //! none: its redirections are not followed, and a broadcast's script touches two slots.
@@ -22,6 +23,7 @@ mod entry;
 mod link;
 mod place;
 mod reader;
+mod span;
 mod writer;
 
 use std::fmt;
@@ -31,11 +33,13 @@ use anyhow::Context as _;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{PublishError, Receipt, Role, Sink, Source};
+use super::{PublishError, Receipt, Role, Sink, Source, Span, Stretch, Unread};
 use crate::config::Config;
+use crate::cursor::{Offset, Shard};
 use crate::event::NewEvent;
 use link::Server;
 use reader::Reader;
+use span::SpanReader;
 use writer::Writer;
 
 /// The names of the log's keys.
@@ -85,6 +89,7 @@ impl Keys {
 pub struct RedisLog {
     server: Arc<Server>,
     writer: Writer,
+    spans: SpanReader,
     reader: JoinHandle<()>,
 }
 
@@ -104,6 +109,7 @@ impl RedisLog {
         let keys = Keys { prefix: config.redis.prefix.clone() };
         let reader = Reader::new(Arc::clone(&server), keys.clone(), config, sink);
         Ok(Self {
+            spans: SpanReader::new(Arc::clone(&server), keys.clone()),
             writer: Writer::start(Arc::clone(&server), keys, config),
             reader: tokio::spawn(reader.run()),
             server,
@@ -121,6 +127,23 @@ impl RedisLog {
         deadline: Instant,
     ) -> Result<Receipt, PublishError> {
         self.writer.publish(event, deadline).await
+    }
+
+    /// Reads back a part of a stream.
+    ///
+    /// # Errors
+    /// [`Unread`] if there is no such stream, or Redis does not answer until `deadline`.
+    pub async fn read(&self, span: Span, deadline: Instant) -> Result<Stretch, Unread> {
+        self.spans.read(span, deadline).await
+    }
+
+    /// The offset from which on the entries of `shard` are not older than `time`, in milliseconds
+    /// since the Unix epoch.
+    ///
+    /// # Errors
+    /// As [`RedisLog::read`].
+    pub async fn seek(&self, shard: Shard, time: i64, deadline: Instant) -> Result<Offset, Unread> {
+        self.spans.seek(shard, time, deadline).await
     }
 
     /// Waits for what is being published, at the latest until `deadline`, and stops handing

@@ -38,8 +38,8 @@ fn settings_that_do_not_go_together_are_refused() {
             "tls.key_file = \"/tls.key\" (TIDEGATE_TLS_KEY_FILE): tls.cert_file and tls.key_file are set together or not at all",
         ),
         (
-            &[("TIDEGATE_LIMITS_BODY_BYTES", "17MiB")],
-            "limits.body_bytes = \"17MiB\" (TIDEGATE_LIMITS_BODY_BYTES): limits.replay_bytes (16MiB) must be at least limits.body_bytes (17MiB), or the largest events have no place in it",
+            &[("TIDEGATE_LIMITS_BODY_BYTES", "17MiB"), ("TIDEGATE_LIMITS_REPLAY_BYTES", "16MiB")],
+            "limits.replay_bytes = \"16MiB\" (TIDEGATE_LIMITS_REPLAY_BYTES): limits.replay_bytes (16MiB) must be at least limits.body_bytes (17MiB), or the largest events have no place in it",
         ),
         (
             &[

@@ -1,5 +1,6 @@
 //! Where history begins, what its pages hold, and what is said of what they cannot.
 
+use super::super::facts::{Question, Reach};
 use super::super::resume::Since;
 use super::super::tests::{Pod, Publish, TestLog, bounds, sources};
 use super::super::{Bounds, Fate, Opened};
@@ -14,7 +15,7 @@ fn room() -> Pattern {
 }
 
 fn page(pod: &Pod, start: Start, limit: usize) -> Page {
-    pod.hub.history(&room(), None, start, limit).expect("ready")
+    pod.page(&room(), None, start, limit)
 }
 
 fn data(page: &Page) -> Vec<usize> {
@@ -23,7 +24,7 @@ fn data(page: &Page) -> Vec<usize> {
 }
 
 fn opened(pod: &Pod, start: Start) -> Opened {
-    pod.hub.subscribe(&[room()], None, start).expect("ready")
+    pod.open(&[room()], None, &start)
 }
 
 #[test]
@@ -47,8 +48,16 @@ fn history_from_a_time_begins_with_the_first_event_that_is_not_older() {
     }
 }
 
+/// What has to be asked of the log for this.
+fn questions(pod: &Pod, since: Since) -> Vec<Question> {
+    match pod.hub.plan(&[room()], &Start::From(since), &Facts::default()).expect("ready") {
+        Planned::Ask(questions) => questions,
+        Planned::Plan(_) => Vec::new(),
+    }
+}
+
 #[test]
-fn what_has_left_the_window_is_a_hole_and_history_goes_on_with_what_is_there() {
+fn what_has_left_the_window_is_looked_up_in_the_log() {
     let (mut log, mut pod) =
         (TestLog::default(), Pod::with(Bounds { window_bytes: 20_000, ..bounds() }));
     for time in 0..500 {
@@ -56,26 +65,31 @@ fn what_has_left_the_window_is_a_hole_and_history_goes_on_with_what_is_there() {
         log.publish(&TO_A);
         pod.consume_all(&log);
     }
-    let all = page(&pod, Start::From(Since::Earliest), 1_000);
-    let first = data(&all)[0];
-    assert!(first > 0, "the window is smaller than the log");
-    assert_eq!(data(&all), (first..500).collect::<Vec<_>>());
-    let gap = all.gap.expect("a hole");
-    assert_eq!((gap.reason, &gap.requested), (GapReason::TooFar, &None));
-    let after = page(&pod, Start::Resume(gap.resumed_at.clone()), 1_000);
-    assert_eq!((data(&after), after.gap), ((first..500).collect(), None));
-    assert_eq!(page(&pod, Start::Resume(after.next), 10).events.len(), 0);
-
-    let stream = opened(&pod, Start::From(Since::Earliest));
-    assert_eq!((stream.replayed, stream.gap), (500 - first, Some(gap)));
-    // Who is cut before the hole was read is told of it when it comes back.
-    let again = opened(&pod, Start::Resume(stream.connected_at.expect("an id")));
-    assert_eq!(again.gap.map(|gap| gap.reason), Some(GapReason::TooFar));
+    let [question @ Question::Reach { shard, .. }] = questions(&pod, Since::Earliest)[..] else {
+        panic!("one shard has lost something")
+    };
+    let mut facts = Facts::default();
+    let reach = Reach { log_start: Offset(7), end: Offset(500), before: Default::default() };
+    facts.learn_reach(shard, Offset(0), reach);
+    let plan = pod.hub.plan(&[room()], &Start::From(Since::Earliest), &facts);
+    let Ok(Planned::Plan(plan)) = plan else { panic!("{question:?} was answered: {plan:?}") };
+    let [behind] = plan.behind[..] else { panic!("{plan:?}") };
+    assert_eq!((behind.from.next, plan.gap), (Offset(7), None));
+    let first = usize::try_from(behind.until.0).expect("small");
+    assert!(first > 7, "the window is smaller than the log");
+    let page_of = |start: Start| pod.hub.history(&room(), None, start, 1_000, &facts);
+    let page_of = page_of(Start::From(Since::Earliest)).expect("ready");
+    assert!(page_of.is_none(), "not a page with a hole");
 
     // Times that the window surely covers are none: the log's do not step back.
-    let from = |time: usize| Start::From(Since::Time(i64::try_from(time).expect("small")));
-    assert_eq!(page(&pod, from(first), 1).gap, None);
-    assert_eq!(page(&pod, from(first - 1), 1).gap.map(|g| g.reason), Some(GapReason::TooFar));
+    let from = |time: usize| Since::Time(i64::try_from(time).expect("small"));
+    assert_eq!(questions(&pod, from(first)), []);
+    assert_eq!(
+        data(&page(&pod, Start::From(from(first)), 1_000)),
+        (first..500).collect::<Vec<_>>()
+    );
+    let time = i64::try_from(first).expect("small") - 1;
+    assert_eq!(questions(&pod, Since::Time(time)), [Question::Time { shard, time }]);
 }
 
 #[test]
@@ -86,14 +100,14 @@ fn a_pod_that_began_within_the_log_knows_from_when_on_it_has_everything() {
     let shard = *log.shards.keys().next().expect("a shard");
     let from = Position { next: Offset(1), ..Position::default() };
     pod.hub.start(shard, from, Offset(0));
-    let since = |pod: &Pod, time| page(pod, Start::From(Since::Time(time)), 10);
-    assert!(since(&pod, 900).gap.is_some(), "what lies before may be from then");
+    let asks = |pod: &Pod, time| !questions(pod, Since::Time(time)).is_empty();
+    assert!(asks(&pod, 900), "what lies before may be from then");
     pod.hub.older(shard, 900);
-    assert_eq!(since(&pod, 900).gap, None);
-    assert!(since(&pod, 899).gap.is_some());
+    assert!(!asks(&pod, 900));
+    assert!(asks(&pod, 899));
     log.publish(&TO_A);
     pod.consume_all(&log);
-    assert_eq!(data(&since(&pod, 900)), [1]);
+    assert_eq!(data(&page(&pod, Start::From(Since::Time(900)), 10)), [1]);
 }
 
 #[test]

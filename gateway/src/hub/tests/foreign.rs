@@ -57,7 +57,7 @@ fn envelopes(opened: &mut Opened) -> Vec<Value> {
 fn events_of_others_reach_live_and_returning_readers_and_history() {
     let (pod, source) = pod();
     let room = [Pattern::new("7", "*").expect("a pattern")];
-    let mut live = pod.hub.subscribe(&room, None, Start::Live).expect("ready");
+    let mut live = pod.open(&room, None, &Start::Live);
     let start = Start::Resume(live.connected_at.clone().expect("an id"));
     let events: [(&str, &str, &[u8]); 4] = [
         ("placed", "application/json", b"{ \"n\" : 1.0 }"),
@@ -81,9 +81,9 @@ fn events_of_others_reach_live_and_returning_readers_and_history() {
             }]),
         ]
     );
-    let mut again = pod.hub.subscribe(&room, None, start.clone()).expect("ready");
+    let mut again = pod.open(&room, None, &start);
     assert_eq!(envelopes(&mut again), written);
-    let page = pod.hub.history(&room[0], None, start, 10).expect("ready");
+    let page = pod.page(&room[0], None, start, 10);
     let paged: Vec<Value> = page
         .events
         .iter()
@@ -96,10 +96,10 @@ fn events_of_others_reach_live_and_returning_readers_and_history() {
 fn what_nobody_wanted_when_it_came_is_read_back_by_the_mapping() {
     let (pod, source) = pod();
     let room = [Pattern::new("7", "placed").expect("a pattern")];
-    let head = pod.hub.subscribe(&room, None, Start::Live).expect("ready").connected_at;
+    let head = pod.open(&room, None, &Start::Live).connected_at;
     let events: [(&str, &str, &[u8]); 1] = [("placed", "application/json", b"1")];
     assert_eq!(pod.hub.route(records(&source, &events)).matched, 0);
     let start = Start::Resume(head.expect("an id"));
-    let mut later = pod.hub.subscribe(&room, None, start).expect("ready");
+    let mut later = pod.open(&room, None, &start);
     assert_eq!(envelopes(&mut later)[0]["data"], 1);
 }

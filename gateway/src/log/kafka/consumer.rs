@@ -26,7 +26,7 @@ use super::options::{GroupProtocol, Options};
 use super::positions::Positions;
 use super::topics::{self, Lookup};
 use crate::config::{Assignment, Config, Kafka};
-use crate::cursor::Offset;
+use crate::cursor::{Offset, Shard};
 use crate::log::Sink;
 
 /// How long to wait before another session, or another attempt at its look-ups.
@@ -87,6 +87,7 @@ fn pause(consumer: &BaseConsumer<Context>, held: &TopicPartitionList) -> KafkaRe
 /// A consumer whose records go to a [`Sink`] until it is closed.
 pub(super) struct Consumer {
     stop: Arc<Stop>,
+    positions: Arc<Mutex<Positions>>,
 }
 
 /// How the thread is told to stop and says that it has.
@@ -133,13 +134,15 @@ impl Consumer {
         };
         // Here and not on the thread, so that wrong settings end the start.
         let lookup: Lookup = options.lookup().create_with_context(lines.clone())?;
+        let positions = Positions::new(topics::configured(&config.kafka));
+        let positions = Arc::new(Mutex::new(positions));
         let reader = Reader {
             lookup: Arc::new(lookup),
             findings: None,
             kafka: config.kafka.clone(),
             window: config.log.window_age,
             dedupe: config.dedupe.window,
-            positions: Arc::new(Mutex::new(Positions::new(topics::configured(&config.kafka)))),
+            positions: Arc::clone(&positions),
             options,
             lines,
             group,
@@ -158,7 +161,14 @@ impl Consumer {
             reader.run(first);
             done.stopped.send_replace(true);
         })?;
-        Ok(Self { stop })
+        Ok(Self { stop, positions })
+    }
+
+    /// The name of the topic that `shard` is of, if the topic has such a partition.
+    pub(super) fn topic_of(&self, shard: Shard) -> Option<String> {
+        let positions = self.positions.lock();
+        let source = positions.sources.iter().find(|source| source.id == shard.source)?;
+        (shard.index < source.shards).then(|| source.name.to_string())
     }
 
     /// Stops handing records on, leaves the group and deletes it, as far as that can be had until

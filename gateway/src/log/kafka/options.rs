@@ -17,6 +17,8 @@ const FETCH_WAIT_MS: u32 = 100;
 const FETCH_QUEUE_BACKOFF_MS: u32 = 2;
 /// What librdkafka may have read ahead of the gateway, in KiB: the cap on its memory.
 const FETCHED_KIB: u32 = 32 * 1024;
+/// What one reader of older records may have fetched ahead, in KiB.
+const READ_BACK_KIB: u32 = 8 * 1024;
 /// What may wait for the broker in the producer, in KiB. Past it a publish is refused.
 const PRODUCER_QUEUE_KIB: u32 = 64 * 1024;
 /// The longest pause between two attempts to connect, in milliseconds. librdkafka's ten seconds
@@ -193,6 +195,15 @@ impl Options {
     pub(super) fn lookup(&self) -> ClientConfig {
         let mut config = self.consumer(GroupProtocol::Classic);
         config.remove("group.id");
+        config
+    }
+
+    /// For reading back parts of partitions. librdkafka assigns nothing to a consumer that names no
+    /// group; this one never joins it.
+    pub(super) fn reader(&self) -> ClientConfig {
+        let mut config = self.consumer(GroupProtocol::Classic);
+        config.set("enable.partition.eof", "true");
+        config.set("queued.max.messages.kbytes", READ_BACK_KIB.to_string());
         config
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::Memory;
 use crate::cursor::{Offset, Shard, Tag};
 use crate::log::record::{Parts, Record, RecordWriter};
-use crate::log::{Receipt, Role, Source};
+use crate::log::{Receipt, Role, Source, Span, Stretch};
 
 /// The name of the rooms' source.
 const EVENTS: &str = "tidegate.events";
@@ -17,6 +17,8 @@ pub(super) const BATCH_RECORDS: usize = 256;
 /// How many bytes are handed on at once; one record always is. Records of a batch are kept alive
 /// by it when the log has let go of them.
 pub(super) const BATCH_BYTES: usize = 1024 * 1024;
+/// The most records that are read back at once: nobody publishes meanwhile.
+const READ_RECORDS: usize = 4096;
 /// What a field's lengths take up in a record.
 const FIELD_BYTES: usize = 8;
 
@@ -60,19 +62,6 @@ pub(super) struct Reader {
     arrival: u64,
     /// The next offset, by slot.
     next: Vec<u64>,
-}
-
-/// What one shard holds from some offset on.
-#[derive(Debug, Clone)]
-pub struct ReadResult {
-    /// The records in order. They begin at the offset that was asked for, or at `log_start` if that
-    /// is later: then what lies between is gone.
-    pub records: Vec<Record>,
-    /// The first offset that the log still has.
-    pub log_start: Offset,
-    /// The offset that the next record will get. Whoever asks for more is ahead of this log, and
-    /// had it from another.
-    pub end: Offset,
 }
 
 impl Store {
@@ -215,19 +204,36 @@ impl Store {
         self.slots.iter().zip(&reader.next).map(behind)
     }
 
-    /// At most `most` records of `shard` from `from` on; `None` if there is no such shard.
-    pub(super) fn read(&self, shard: Shard, from: Offset, most: usize) -> Option<ReadResult> {
+    /// What the log has of `span`; `None` if there is no such shard.
+    pub(super) fn read(&self, span: &Span) -> Option<Stretch> {
+        let slot = self.slots.iter().find(|slot| slot.shard == span.shard)?;
+        let nth = |offset: Offset| {
+            let skip = offset.0.saturating_sub(slot.start.into());
+            usize::try_from(skip).unwrap_or(usize::MAX).min(slot.arrivals.len())
+        };
+        let (first, last) = (nth(span.from), nth(span.until));
+        let mut bytes = 0;
+        let mut records = Vec::new();
+        for arrival in slot.arrivals.range(first..last.max(first)).take(READ_RECORDS) {
+            let record = &self.records[self.index_of(*arrival)];
+            bytes += record.bytes();
+            if bytes > span.most_bytes && !records.is_empty() {
+                break;
+            }
+            records.push(record.clone());
+        }
+        let is_all = first + records.len() >= last;
+        let (start, end) = (Offset(slot.start.into()), Offset(slot.end().into()));
+        Some(Stretch::new(span, records, is_all, start, end))
+    }
+
+    /// The offset of the first record of `shard` that is not older than `time`.
+    pub(super) fn seek(&self, shard: Shard, time: i64) -> Option<Offset> {
         let slot = self.slots.iter().find(|slot| slot.shard == shard)?;
-        let skip = from.0.saturating_sub(slot.start.into());
-        let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(slot.arrivals.len());
-        let arrivals = slot.arrivals.range(skip..).take(most);
-        Some(ReadResult {
-            records: arrivals
-                .map(|arrival| self.records[self.index_of(*arrival)].clone())
-                .collect(),
-            log_start: Offset(slot.start.into()),
-            end: Offset(slot.end().into()),
-        })
+        // The log's clock never steps back.
+        let older = |arrival: &u64| self.records[self.index_of(*arrival)].timestamp < time;
+        let older = slot.arrivals.partition_point(older) as u64;
+        Some(Offset((slot.start + older).into()))
     }
 
     fn slot_of(&self, shard: Shard) -> usize {

@@ -228,7 +228,7 @@ async fn a_sink_that_stands_still_holds_no_publisher_up_and_is_told_what_it_miss
         last = Some(log.publish(&event(room("a"), &n.to_string())).expect("accepted"));
     }
     let last = last.expect("published");
-    let held = log.read(last.shard, Offset(0), usize::MAX).expect("a shard");
+    let held = log.read(&everything(last.shard)).expect("a shard");
     assert!(held.log_start > Offset(1), "the log let go of the oldest");
     release.send(()).expect("the sink waits");
     eventually("the newest", || sink.records().last().is_some_and(|r| r.1 == last.offset)).await;
@@ -263,7 +263,7 @@ async fn a_log_nobody_writes_to_empties_with_age() {
     let settings = Memory { max_age: Duration::from_millis(20), ..settings(1 << 20) };
     let log = MemoryLog::open(&settings, Recording::default());
     let receipt = log.publish(&event(room("a"), "1")).expect("accepted");
-    let read = || log.read(receipt.shard, Offset(0), 1).expect("a shard");
+    let read = || log.read(&everything(receipt.shard)).expect("a shard");
     eventually("it is gone", || read().log_start == Offset(1)).await;
 }
 
@@ -308,4 +308,8 @@ async fn a_sink_that_breaks_ends_publishing() {
 async fn two_logs_differ_in_their_tag() {
     let log = || MemoryLog::open(&settings(1 << 20), Recording::default());
     assert_ne!(log().tag(), log().tag());
+}
+
+fn everything(shard: Shard) -> Span {
+    Span { shard, from: Offset(0), until: Offset(u128::MAX), most_bytes: usize::MAX }
 }

@@ -312,7 +312,12 @@ fn ask(link: &Link, keys: &Keys, known: &Known, count: usize, age: Option<Durati
     pipe
 }
 
-fn ask_look(pipe: &mut Pipeline, link: &Link, streams: &[(&str, Option<Offset>)], age: Duration) {
+pub(super) fn ask_look(
+    pipe: &mut Pipeline,
+    link: &Link,
+    streams: &[(&str, Option<Offset>)],
+    age: Duration,
+) {
     pipe.cmd("EVALSHA").arg(&link.look).arg(streams.len());
     for (key, _) in streams {
         pipe.arg(*key);
@@ -341,7 +346,7 @@ async fn look(
 }
 
 /// The server's time in ms, and what was found.
-fn looks(answer: &Value) -> Result<(i64, Vec<Looked>), String> {
+pub(super) fn looks(answer: &Value) -> Result<(i64, Vec<Looked>), String> {
     let [now_ms, looked @ ..] = items(answer)? else { return Err(unexpected(answer)) };
     let looked = looked.iter().map(Looked::parse).collect::<Result<_, _>>()?;
     Ok((number(now_ms)?, looked))

@@ -65,7 +65,7 @@ fn a_broadcast_lies_on_a_source_of_its_own() {
         store.append(Role::Broadcast, b"t", std::iter::empty(), b"2", 0).expect("it fits");
     let broadcast = Shard { source: store.sources[1].id, index: 0 };
     assert_eq!((receipt.shard, receipt.offset), (broadcast, Offset(0)));
-    let read = store.read(broadcast, Offset(0), 10).expect("a shard");
+    let read = read(&store, broadcast, Offset(0));
     assert_eq!(values(&read.records), [b"2"]);
 }
 
@@ -79,11 +79,11 @@ fn the_oldest_go_when_there_are_too_many_bytes_whichever_shard_they_are_on() {
     assert_eq!(store.records.len(), 5);
     assert_eq!(store.bytes, most);
     for (n, place) in places.iter().enumerate() {
-        let read = store.read(place.shard, place.offset, 1).expect("a shard");
+        let read = read(&store, place.shard, place.offset);
         if n < 15 {
             assert!(read.log_start > place.offset, "{n} is gone");
         } else {
-            assert_eq!(values(&read.records), [format!("value{n:03}").as_bytes()]);
+            assert_eq!(values(&read.records[..1]), [format!("value{n:03}").as_bytes()]);
         }
     }
 }
@@ -102,7 +102,7 @@ fn the_oldest_go_when_they_are_too_old() {
     store.expire(9_000);
     assert_eq!((store.records.len(), store.bytes), (0, 0));
     let shard = store.sources[0].shard_of(b"k");
-    let read = store.read(shard, Offset(0), 10).expect("a shard");
+    let read = read(&store, shard, Offset(0));
     assert_eq!((read.log_start, read.end), (Offset(3), Offset(3)), "offsets are not used again");
 }
 
@@ -158,13 +158,23 @@ fn a_read_is_bounded_and_says_where_the_shard_begins_and_ends() {
         append(&mut store, "k", &[b'0' + n], 0);
     }
     let shard = store.sources[0].shard_of(b"k");
-    let read = |from, most| store.read(shard, Offset(from), most).expect("a shard");
-    assert_eq!(values(&read(1, 2).records), [b"1", b"2"]);
-    assert_eq!(values(&read(4, 9).records), [b"4"]);
-    assert_eq!(read(5, 9).records.len(), 0);
-    assert_eq!(read(u128::MAX, 9).end, Offset(5), "who asks for more is ahead of this log");
-    let other = Shard { index: 99, ..shard };
-    assert!(store.read(other, Offset(0), 9).is_none());
+    let read = |from, until, most_bytes| {
+        let (from, until) = (Offset(from), Offset(until));
+        store.read(&Span { shard, from, until, most_bytes }).expect("a shard")
+    };
+    let all = usize::MAX;
+    assert_eq!(values(&read(1, 3, all).records), [b"1", b"2"]);
+    assert_eq!(read(1, 3, all).next, Offset(3));
+    assert_eq!(values(&read(1, 9, 1).records), [b"1"], "one record always is");
+    assert_eq!(read(1, 9, 1).next, Offset(2));
+    assert_eq!(values(&read(4, 9, all).records), [b"4"]);
+    assert_eq!(read(4, 9, all).next, Offset(5));
+    assert_eq!((read(5, 9, all).records.len(), read(5, 9, all).next), (0, Offset(5)));
+    assert_eq!(read(3, 0, all).records.len(), 0, "only to hear where the shard ends");
+    assert_eq!(read(u128::MAX, 9, all).end, Offset(5), "who asks for more is ahead of this log");
+    let shard = Shard { index: 99, ..shard };
+    let (from, until) = (Offset(0), Offset(9));
+    assert!(store.read(&Span { shard, from, until, most_bytes: 9 }).is_none());
 }
 
 #[test]
@@ -219,7 +229,7 @@ proptest! {
             assert_eq!(held, youngest);
             assert!(store.records.iter().all(|r| r.timestamp >= now - MOST_AGE));
             for (shard, _) in store.starts() {
-                let read = store.read(shard, Offset(0), usize::MAX).expect("a shard");
+                let read = read(&store, shard, Offset(0));
                 let offsets: Vec<_> = read.records.iter().map(|r| r.offset.0).collect();
                 assert_eq!(offsets, (read.log_start.0..read.end.0).collect::<Vec<_>>());
                 assert!(read.records.iter().all(|r| r.shard == shard));
@@ -254,4 +264,21 @@ proptest! {
         take_all(&store, &mut reader);
         assert!(store.lags(&reader).all(|(_, lag)| lag == 0));
     }
+}
+
+#[test]
+fn a_time_is_found_at_its_first_record() {
+    let mut store = store(usize::MAX, u64::MAX);
+    for now in [10, 10, 20, 30] {
+        append(&mut store, "k", b"1", now);
+    }
+    let shard = store.sources[0].shard_of(b"k");
+    for (time, at) in [(i64::MIN, 0), (10, 0), (11, 2), (20, 2), (30, 3), (31, 4)] {
+        assert_eq!(store.seek(shard, time), Some(Offset(at)), "{time}");
+    }
+}
+
+fn read(store: &Store, shard: Shard, from: Offset) -> Stretch {
+    let span = Span { shard, from, until: Offset(u128::MAX), most_bytes: usize::MAX };
+    store.read(&span).expect("a shard")
 }
