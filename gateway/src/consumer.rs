@@ -88,4 +88,8 @@ impl Sink for Consumer {
         metrics::log_up(state.is_ok());
         self.health.set(Latch::LogReachable, state);
     }
+
+    fn sources_read(&mut self, state: Result<(), String>) {
+        self.health.set(Latch::SourcesRead, state);
+    }
 }

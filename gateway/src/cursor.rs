@@ -23,9 +23,11 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// The longest cursor that is looked at, in characters. The contract promises to make none longer
-/// than 2,048; the rest is room for a successor's.
+/// The longest cursor that is looked at, in characters: twice what is made, as room for a
+/// successor's.
 pub const MAX_CURSOR_CHARS: usize = 4096;
+/// The longest cursor that is made, in characters: a stream whose vector needs more is not opened.
+pub const LONGEST_CHARS: usize = 2048;
 /// The most components that a cursor may have. Sixty-four `any` partitions, and what several rooms
 /// can name in 2,048 characters.
 pub const MAX_COMPONENTS: usize = 512;
@@ -213,6 +215,23 @@ impl Cursor {
             .all(|&(shard, position)| self.get(shard).is_some_and(|p| p.next >= position.next))
     }
 
+    /// How many characters the cursor has at most while the offsets grow: as if each had six bytes
+    /// already, which takes four thousand billion records, and each position a record's tag.
+    #[must_use]
+    pub fn grown_chars(&self) -> usize {
+        let varint = |value: u128| value.checked_ilog2().unwrap_or(0) as usize / 7 + 1;
+        let components = self.components.iter().map(|(shard, position)| {
+            varint(shard.index.into())
+                + varint(position.next.0).max(6)
+                + varint(position.tag.0.into()).max(3)
+        });
+        let sources = self.components.chunk_by(|a, b| a.0.source == b.0.source);
+        let bytes = 1
+            + sources.map(|group| 4 + varint(group.len() as u128)).sum::<usize>()
+            + components.sum::<usize>();
+        (bytes * 4).div_ceil(3)
+    }
+
     /// Whether the cursor names any shard of `source`.
     #[must_use]
     pub fn names_source(&self, source: SourceId) -> bool {
@@ -348,6 +367,13 @@ mod tests {
         #[test]
         fn a_cursor_reads_back_as_it_was_written(cursor in any_cursor()) {
             prop_assert_eq!(Cursor::parse(&cursor.to_string()), Ok(cursor));
+        }
+
+        #[test]
+        fn a_cursor_is_never_longer_than_it_can_grow(cursor in any_cursor()) {
+            let grown = cursor.grown_chars();
+            prop_assert!(cursor.to_string().len() <= grown);
+            prop_assert!(grown <= cursor.to_string().len() + cursor.components().len() * 10 + 2);
         }
 
         #[test]

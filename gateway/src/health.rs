@@ -19,10 +19,14 @@ pub enum Latch {
     LogReachable,
     /// The pod is not shutting down.
     NotDraining,
+    /// Every source that the settings name is read. Told, but a topic that is missing or cannot be
+    /// read does not keep the others from their readers.
+    SourcesRead,
 }
 
 impl Latch {
-    const ALL: [Self; 4] = [Self::CaughtUp, Self::Listener, Self::LogReachable, Self::NotDraining];
+    const ALL: [Self; 5] =
+        [Self::CaughtUp, Self::Listener, Self::LogReachable, Self::NotDraining, Self::SourcesRead];
 }
 
 /// The state of one latch as `/readyz` tells it.
@@ -62,11 +66,12 @@ impl Default for Health {
 }
 
 impl Health {
-    /// A pod that has just started: nothing holds but that it is not shutting down.
+    /// A pod that has just started: nothing holds but that it is not shutting down, and that no
+    /// source is known to be unread.
     #[must_use]
     pub fn new() -> Self {
         let latches = Latch::ALL.map(|latch| {
-            let ok = latch == Latch::NotDraining;
+            let ok = matches!(latch, Latch::NotDraining | Latch::SourcesRead);
             let why = (!ok).then(|| "not yet".to_owned());
             (latch, State { ok, since: Timestamp::now(), why })
         });

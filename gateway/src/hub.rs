@@ -32,7 +32,7 @@ pub use room::Lagged;
 pub(crate) use subscription::pass as passes;
 pub use subscription::{Delivery, Subscription};
 
-use crate::cursor::{Cursor, Offset, Position, Shard};
+use crate::cursor::{Cursor, LONGEST_CHARS, Offset, Position, Shard};
 use crate::event::{Audience, EventId, Pattern};
 use crate::log::Source;
 use crate::log::decode::{self, Malformed};
@@ -59,6 +59,17 @@ pub struct Bounds {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the log has not been reached yet")]
 pub struct NotReady;
+
+/// Why a stream cannot be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unopened {
+    /// The log has not been reached yet.
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// So many rooms have no cursor of [`LONGEST_CHARS`].
+    #[error("the cursor of these rooms would be longer than {LONGEST_CHARS} characters")]
+    TooManyRooms,
+}
 
 /// What is to become of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,15 +254,11 @@ impl Hub {
                         .cloned()
                         .collect(),
                 };
-                let after = if rooms.is_empty() {
-                    None
-                } else {
-                    state.positions.vector(&room.id).map(|mut vector| {
-                        // Only the final event's own id says that nothing follows.
-                        vector.complete = head.is_final;
-                        After::Room(vector)
-                    })
-                };
+                let after = (!rooms.is_empty()).then(|| {
+                    // Only the final event's own id says that nothing follows.
+                    let vector = state.positions.vector_so_far(&room.id);
+                    After::Room(vector.flagged(head.is_final))
+                });
                 (self.chain(room.id.as_str()), after, rooms)
             }
         };

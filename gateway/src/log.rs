@@ -4,7 +4,8 @@
 //! * A record gets a place, `(shard, offset)`, when the log has it durably, and keeps it.
 //! * Within a shard records are handed on in the order of their offsets, each once. Offsets have
 //!   legal holes.
-//! * A room's records lie on one shard of each keyed source: that of [`Source::shard_of`].
+//! * A room's records lie on one shard of each keyed source: that of [`Source::shard_of`]. On the
+//!   others they lie anywhere, and each shard has an order of its own.
 //! * Every process is handed every record of every source; nothing moves a shared position.
 //! * What a log still has can be read back from any place ([`Log::read`]), beside what it hands on.
 //! * [`Log::publish`] says what is true: the record's place, or that it certainly is not in the
@@ -54,13 +55,16 @@ pub struct Source {
     pub shards: u32,
     /// What its records mean; `None` where they are the gateway's own.
     pub mapping: Option<Arc<Mapping>>,
+    /// A room's records lie where the room's key belongs. If not, any shard can feed any room.
+    pub keyed: bool,
 }
 
 impl Source {
-    /// A source called `name`.
+    /// A source called `name`, keyed.
     #[must_use]
     pub fn new(name: &str, role: Role, shards: u32) -> Self {
-        Self { id: SourceId::of(name), name: name.into(), role, shards, mapping: None }
+        let id = SourceId::of(name);
+        Self { id, name: name.into(), role, shards, mapping: None, keyed: true }
     }
 
     /// The same source, whose records others write and `mapping` reads.
@@ -69,10 +73,38 @@ impl Source {
         Self { mapping: Some(mapping), ..self }
     }
 
-    /// Where records with this key lie: murmur2, as Java's producer has it.
+    /// The same source, whose records lie on any shard.
+    #[must_use]
+    pub fn unkeyed(self) -> Self {
+        Self { keyed: false, ..self }
+    }
+
+    /// Whether it is one of the gateway's own, without which it cannot serve.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.mapping.is_none()
+    }
+
+    /// Where records with this key lie, if it is keyed: murmur2, as Java's producer has it.
     #[must_use]
     pub fn shard_of(&self, key: &[u8]) -> Shard {
         Shard { source: self.id, index: murmur2::partition(key, self.shards) }
+    }
+
+    /// All shards.
+    pub fn all_shards(&self) -> impl Iterator<Item = Shard> + use<> {
+        let source = self.id;
+        (0..self.shards).map(move |index| Shard { source, index })
+    }
+
+    /// The shards whose records can be of a room with this key.
+    pub fn shards_of(&self, key: &[u8]) -> impl Iterator<Item = Shard> + use<> {
+        let (first, count) = match self.keyed {
+            true => (self.shard_of(key).index, self.shards.min(1)),
+            false => (0, self.shards),
+        };
+        let source = self.id;
+        (first..first + count).map(move |index| Shard { source, index })
     }
 }
 
@@ -127,6 +159,11 @@ pub trait Sink: Send + 'static {
 
     /// The log can be reached, or why not.
     fn reachable(&mut self, state: Result<(), String>);
+
+    /// All sources that the settings name are read, or which are not and why.
+    fn sources_read(&mut self, state: Result<(), String>) {
+        let _ = state;
+    }
 }
 
 /// Where a published record went.

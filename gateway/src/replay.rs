@@ -29,7 +29,7 @@ pub use feed::{Ended, Feed, Turn};
 use crate::cursor::{Cursor, Offset};
 use crate::event::{Pattern, User};
 use crate::hub::facts::{Facts, Question, Reach};
-use crate::hub::{Behind, Gap, Hub, Item, NotReady, Opened, Partly, Start, Subscribed, passes};
+use crate::hub::{Behind, Gap, Hub, Item, Opened, Partly, Start, Subscribed, Unopened, passes};
 use crate::log::{Log, Unread};
 use crate::wire::GapReason;
 use scan::{Chunk, Filter, Found, Scans};
@@ -84,9 +84,9 @@ pub struct Begun {
 /// Why a stream cannot begin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotBegun {
-    /// The log has not been reached since the start.
+    /// The log has not been reached since the start, or so many rooms have no cursor.
     #[error(transparent)]
-    NotReady(#[from] NotReady),
+    Unopened(#[from] Unopened),
     /// Where the stream begins depends on what the log has, and it does not say.
     #[error(transparent)]
     Unread(#[from] Unread),
@@ -262,7 +262,7 @@ impl Reading {
             let filter = Arc::clone(&self.filter);
             let user = filter.user.as_ref();
             match replays.hub.subscribe(&filter.patterns, user, &start, &self.facts) {
-                Err(NotReady) => return Step::Later,
+                Err(_) => return Step::Later,
                 Ok(Subscribed::Opened(mut opened)) => {
                     if let Some(gap) = &mut opened.gap {
                         gap.requested.clone_from(&self.requested);

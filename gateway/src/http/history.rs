@@ -18,7 +18,7 @@ use super::target::{self, Query};
 use super::{App, Place, subscribe};
 use crate::auth::Credentials;
 use crate::auth::credentials::Cookies;
-use crate::hub::{NotReady, Page, Since, Start};
+use crate::hub::{Page, Since, Start};
 use crate::problem::{Problem, ProblemKind};
 use crate::replay::NotBegun;
 use crate::telemetry::metrics;
@@ -82,7 +82,7 @@ async fn read(app: &Arc<App>, request: &Request<()>) -> Result<Response, Problem
     })?;
     let page = app.replays.history(&pattern, grant.user.as_ref(), start, limit).await;
     let page = page.map_err(|error| match error {
-        NotBegun::NotReady(NotReady) => {
+        NotBegun::Unopened(_) => {
             let detail = "this pod has not reached its log yet; try again (/readyz says why)";
             Problem::new(ProblemKind::Overloaded, detail)
         }

@@ -21,9 +21,9 @@ use crate::auth::credentials::Cookies;
 use crate::connection::{Connection, HeartbeatForm, Terms};
 use crate::cursor::Cursor;
 use crate::event::{Pattern, User};
-use crate::hub::Start;
-use crate::problem::Problem;
-use crate::replay::Begun;
+use crate::hub::{Start, Unopened};
+use crate::problem::{Problem, ProblemKind};
+use crate::replay::{Begun, NotBegun};
 use crate::shutdown::Phase;
 use crate::telemetry::metrics;
 use crate::wire::{self, Connected, StartKind, Variant};
@@ -173,6 +173,10 @@ async fn open(
     };
     let begun = match app.replays.begin(&patterns, grant.user.as_ref(), start).await {
         Ok(begun) => begun,
+        Err(NotBegun::Unopened(error @ Unopened::TooManyRooms)) => {
+            let detail = format!("{error}; open a second stream");
+            return Err(Problem::new(ProblemKind::TooManyRooms, detail));
+        }
         Err(error) => {
             tracing::debug!(%error, "a stream cannot begin");
             return Ok(refusal::refuse(app, Refusal::NotReady, wants_stream));

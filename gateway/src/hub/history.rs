@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::facts::Facts;
 use super::item::Item;
 use super::resume::{self, Gap, Planned, Start};
-use super::{Hub, NotReady, State, feeds, subscription};
+use super::{Hub, NotReady, State, Unopened, feeds, subscription};
 use crate::cursor::Cursor;
 use crate::event::{Event, Pattern, User};
 
@@ -59,7 +59,7 @@ impl Hub {
     /// `None` if the window does not have what comes first.
     ///
     /// # Errors
-    /// [`NotReady`] if the log has not been reached since the start.
+    /// [`Unopened`] if the log has not been reached since the start.
     pub fn history(
         &self,
         pattern: &Pattern,
@@ -67,7 +67,7 @@ impl Hub {
         mut start: Start,
         limit: usize,
         facts: &Facts,
-    ) -> Result<Option<Page>, NotReady> {
+    ) -> Result<Option<Page>, Unopened> {
         let mut page = Page::default();
         let requested = match &start {
             Start::Resume(cursor) => Some(cursor.clone()),
@@ -117,7 +117,7 @@ impl Hub {
         limit: usize,
         facts: &Facts,
         page: &mut Page,
-    ) -> Result<Option<Step>, NotReady> {
+    ) -> Result<Option<Step>, Unopened> {
         let patterns = std::slice::from_ref(pattern);
         let mut guard = self.state.lock();
         let Planned::Plan(plan) = guard.plan(patterns, start, facts)? else {

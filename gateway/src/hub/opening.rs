@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::facts::{Facts, Question};
 use super::item::Item;
 use super::resume::{self, Gap, Plan, Planned, Start};
-use super::{Hub, NotReady, State, Subscription, feeds, subscription};
-use crate::cursor::Cursor;
+use super::{Hub, NotReady, State, Subscription, Unopened, feeds, subscription};
+use crate::cursor::{Cursor, LONGEST_CHARS};
 use crate::event::{Pattern, User};
 use crate::log::record::Record;
 use crate::wire::GapReason;
@@ -64,14 +64,14 @@ impl Hub {
     /// Opens a reader of `patterns`, if the window has all that it asks for.
     ///
     /// # Errors
-    /// [`NotReady`] if the log has not been reached since the start.
+    /// [`Unopened`] if the log has not been reached since the start, or several rooms are too many.
     pub fn subscribe(
         self: &Arc<Self>,
         patterns: &[Pattern],
         user: Option<&User>,
         start: &Start,
         facts: &Facts,
-    ) -> Result<Subscribed, NotReady> {
+    ) -> Result<Subscribed, Unopened> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let plan = match state.plan(patterns, start, facts)? {
@@ -164,13 +164,13 @@ impl Hub {
     /// nothing else.
     ///
     /// # Errors
-    /// [`NotReady`] if the log has not been reached since the start.
+    /// [`Unopened`] if the log has not been reached since the start, or several rooms are too many.
     pub fn plan(
         &self,
         patterns: &[Pattern],
         start: &Start,
         facts: &Facts,
-    ) -> Result<Planned, NotReady> {
+    ) -> Result<Planned, Unopened> {
         self.state.lock().plan(patterns, start, facts)
     }
 }
@@ -181,11 +181,14 @@ impl State {
         patterns: &[Pattern],
         start: &Start,
         facts: &Facts,
-    ) -> Result<Planned, NotReady> {
+    ) -> Result<Planned, Unopened> {
         let State { positions, window, .. } = self;
         let mut head = Cursor::default();
         for pattern in patterns {
             head.advance_all(&positions.vector(&pattern.id).ok_or(NotReady)?);
+        }
+        if patterns.len() > 1 && head.grown_chars() > LONGEST_CHARS {
+            return Err(Unopened::TooManyRooms);
         }
         Ok(match start {
             Start::Live | Start::Unusable => {

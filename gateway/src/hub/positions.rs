@@ -63,8 +63,8 @@ impl Positions {
     pub fn set_sources(&mut self, sources: &[Source], keep: Duration) {
         let until = Instant::now() + keep;
         for new in sources {
-            let grown =
-                self.sources.iter().find(|old| old.id == new.id && old.shards != new.shards);
+            let moved = |old: &&Source| old.id == new.id && old.shards != new.shards && new.keyed;
+            let grown = self.sources.iter().find(moved);
             if let Some(old) = grown {
                 self.former.push((old.id, old.shards, until));
             }
@@ -131,8 +131,8 @@ impl Positions {
     /// Remembers that `id` has records on `shard`, if that is not where its key belongs.
     /// Returns whether it was news.
     pub fn note_stray(&mut self, id: &EventId, shard: Shard, keep: Duration) -> bool {
-        let belongs =
-            self.source_of(shard).is_none_or(|s| s.shard_of(id.as_str().as_bytes()) == shard);
+        let key = id.as_str().as_bytes();
+        let belongs = self.source_of(shard).is_none_or(|s| !s.keyed || s.shard_of(key) == shard);
         if belongs || self.former_shards(id).any(|s| s == shard) {
             return false;
         }
@@ -172,35 +172,37 @@ impl Positions {
 
     /// The shards that can feed the rooms of `id`.
     pub fn shards_for<'a>(&'a self, id: &'a EventId) -> impl Iterator<Item = Shard> + 'a {
-        let keyed = self
+        let own = self
             .sources
             .iter()
             .filter(|s| s.role == Role::Events)
-            .map(|s| s.shard_of(id.as_str().as_bytes()));
+            .flat_map(|s| s.shards_of(id.as_str().as_bytes()));
         let strays = self.strays.get(id).into_iter().flatten().map(|s| s.0);
-        keyed.chain(self.broadcast_shards()).chain(self.former_shards(id)).chain(strays)
+        own.chain(self.broadcast_shards()).chain(self.former_shards(id)).chain(strays)
     }
 
     /// The shards that broadcasts come from.
     pub fn broadcast_shards(&self) -> impl Iterator<Item = Shard> + '_ {
-        self.sources
-            .iter()
-            .filter(|s| s.role == Role::Broadcast)
-            .flat_map(|source| (0..source.shards).map(|index| Shard { source: source.id, index }))
+        self.sources.iter().filter(|s| s.role == Role::Broadcast).flat_map(Source::all_shards)
     }
 
     /// The vector of `id`'s rooms: this pod's positions in every shard that can feed them.
-    /// `None` while one of these has not begun.
+    /// `None` while one of the gateway's own has not begun. Others' are left out meanwhile: a
+    /// partition without a leader must not close rooms that it never had an event for. A cursor
+    /// without it resumes at its start.
     #[must_use]
     pub fn vector(&self, id: &EventId) -> Option<Cursor> {
-        let mut cursor = Cursor::default();
-        if self.sources.is_empty() {
-            return None;
-        }
-        for shard in self.shards_for(id) {
-            cursor.set(shard, self.shards.get(&shard)?.position);
-        }
-        Some(cursor)
+        let own = |shard| self.source_of(shard).is_none_or(Source::is_own);
+        let is_whole = !self.sources.is_empty()
+            && self.shards_for(id).all(|shard| self.shards.contains_key(&shard) || !own(shard));
+        is_whole.then(|| self.vector_so_far(id))
+    }
+
+    /// The same, without shards that have not begun.
+    #[must_use]
+    pub fn vector_so_far(&self, id: &EventId) -> Cursor {
+        let begun = |shard| Some((shard, self.shards.get(&shard)?.position));
+        Cursor::new(self.shards_for(id).filter_map(begun))
     }
 
     /// The positions in the broadcast's shards alone.
@@ -211,3 +213,6 @@ impl Positions {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

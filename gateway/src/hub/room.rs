@@ -133,8 +133,8 @@ impl Seat {
         let before = into.len();
         for entry in ring.entries.iter_mut().skip(skip).take(most) {
             if let (None, After::Broadcast(positions)) = (&entry.id_line, &entry.item.after) {
-                let vector = positions.vector(&self.room.pattern.id);
-                entry.id_line = vector.map(|cursor| wire::id_line(&cursor));
+                let vector = positions.vector_so_far(&self.room.pattern.id);
+                entry.id_line = Some(wire::id_line(&vector));
             }
             into.push((Arc::clone(&entry.item), entry.id_line.clone()));
         }

@@ -18,6 +18,7 @@ use crate::log::record::{Parts, RecordWriter};
 use crate::wire::{GapReason, Variant};
 
 const SHARDS: u32 = 3;
+const LOOSE_SHARDS: u32 = 2;
 const IDS: [&str; 4] = ["a", "b", "c", "d"];
 const KINDS: [&str; 2] = ["s", "t"];
 
@@ -30,14 +31,29 @@ pub(in crate::hub) fn bounds() -> Bounds {
     }
 }
 
-pub(in crate::hub) fn sources() -> [Source; 2] {
-    [Source::new("events", Role::Events, SHARDS), Source::new("broadcast", Role::Broadcast, 1)]
+/// The gateway's own, and one whose records lie on any shard.
+pub(in crate::hub) fn sources() -> [Source; 3] {
+    [
+        Source::new("events", Role::Events, SHARDS),
+        Source::new("broadcast", Role::Broadcast, 1),
+        Source::new("loose", Role::Events, LOOSE_SHARDS).unkeyed(),
+    ]
 }
 
 /// What a publisher did.
 #[derive(Debug, Clone)]
 pub(in crate::hub) enum Publish {
-    Room { id: usize, kind: usize, to: Option<bool> },
+    Room {
+        id: usize,
+        kind: usize,
+        to: Option<bool>,
+    },
+    /// The same, on this shard of the source that is not keyed.
+    Loose {
+        id: usize,
+        kind: usize,
+        shard: u32,
+    },
     Broadcast,
 }
 
@@ -58,11 +74,14 @@ impl TestLog {
 
     /// The same, with a value of at least so many bytes.
     pub(in crate::hub) fn publish_sized(&mut self, what: &Publish, bytes: usize) {
-        let [events, broadcast] = sources();
+        let [events, broadcast, loose] = sources();
         let (key, kind, to, shard) = match what {
             Publish::Room { id, kind, to } => {
                 let id = IDS[*id];
                 (id, KINDS[*kind], *to, events.shard_of(id.as_bytes()))
+            }
+            Publish::Loose { id, kind, shard } => {
+                (IDS[*id], KINDS[*kind], None, Shard { source: loose.id, index: *shard })
             }
             Publish::Broadcast => ("s", "s", None, Shard { source: broadcast.id, index: 0 }),
         };
@@ -240,7 +259,7 @@ impl Client {
         match what {
             Publish::Broadcast => true,
             Publish::Room { to: Some(false), .. } => false,
-            Publish::Room { id, kind, .. } => {
+            Publish::Room { id, kind, .. } | Publish::Loose { id, kind, .. } => {
                 self.patterns.iter().any(|p| p.id.as_str() == IDS[*id] && p.takes(KINDS[*kind]))
             }
         }
@@ -308,11 +327,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let publish = prop_oneof![
         6 => (0..IDS.len(), 0..KINDS.len(), proptest::option::weighted(0.3, any::<bool>()))
             .prop_map(|(id, kind, to)| Publish::Room { id, kind, to }),
+        3 => (0..IDS.len(), 0..KINDS.len(), 0..LOOSE_SHARDS)
+            .prop_map(|(id, kind, shard)| Publish::Loose { id, kind, shard }),
         1 => Just(Publish::Broadcast),
     ];
     let step = prop_oneof![
         5 => publish.prop_map(Step::Publish),
-        5 => (0..2usize, 0..4usize, 1..4usize)
+        5 => (0..2usize, 0..6usize, 1..4usize)
             .prop_map(|(pod, shard, most)| Step::Consume { pod, shard, most }),
         3 => (0..4usize).prop_map(|client| Step::Poll { client }),
         1 => (0..4usize).prop_map(|client| Step::Heartbeat { client }),
@@ -392,15 +413,18 @@ proptest! {
             // What a stream of the same room was written, once each and in the log's order.
             let mut streamed: Vec<String> = clients[n].got.iter().map(|g| g.2.clone()).collect();
             let mut got: Vec<String> = leafer.got.iter().map(|(e, _)| text(&e.data)).collect();
-            let of_room = |e: &Event| matches!(e.audience, Audience::Room(_));
-            for broadcast in [true, false] {
-                let order: Vec<u64> = leafer
-                    .got
-                    .iter()
-                    .filter(|(event, _)| of_room(event) != broadcast)
-                    .map(|(event, _)| text(&event.data).parse().expect("a number"))
-                    .collect();
-                prop_assert!(order.is_sorted(), "in the log's order: {:?}", order);
+            let order_of: Vec<(Shard, Vec<u64>)> = log
+                .shards
+                .iter()
+                .map(|(shard, records)| {
+                    let of_shard: Vec<String> =
+                        records.iter().filter_map(|r| Some(text(&r.value()?))).collect();
+                    let order = got.iter().filter(|data| of_shard.contains(data));
+                    (*shard, order.map(|data| data.parse().expect("a number")).collect())
+                })
+                .collect();
+            for (shard, order) in order_of {
+                prop_assert!(order.is_sorted(), "in the log's order: {:?} {:?}", shard, order);
             }
             // Each cursor resumes just after its event, on the other pod too.
             for (at, (event, cursor)) in leafer.got.iter().enumerate().step_by(3) {
@@ -432,8 +456,8 @@ proptest! {
             log.publish(&Publish::Room { id: n % 4, kind: n % 2, to: None });
         }
         pod.consume_all(&log);
-        let [events, broadcast] = sources();
-        let names = [events.id, broadcast.id, crate::cursor::SourceId(7), crate::cursor::SourceId(0)];
+        let [events, broadcast, loose] = sources();
+        let names = [events.id, broadcast.id, loose.id, crate::cursor::SourceId(7)];
         let cursor = Cursor::new(parts.into_iter().map(|(source, index, next, tag)| {
             let next = if small { next % 50 } else { next };
             let position = Position { next: Offset(next.into()), tag: Tag(tag.into()) };
@@ -554,6 +578,23 @@ fn a_reader_that_lags_falls_off_and_the_others_notice_nothing() {
 }
 
 #[test]
+fn so_many_rooms_that_no_cursor_holds_them_are_refused() {
+    let pod = Pod::new();
+    let many = Source::new("many", Role::Events, 300);
+    pod.hub.set_sources(std::slice::from_ref(&many));
+    for shard in many.all_shards() {
+        pod.hub.start(shard, Position::default(), Offset(0));
+    }
+    let patterns: Vec<Pattern> =
+        (0..300).map(|n| Pattern::new(&n.to_string(), "s").expect("pattern")).collect();
+    let facts = Facts::default();
+    let open = |patterns| pod.hub.subscribe(patterns, None, &Start::Live, &facts).map(drop);
+    assert_eq!(open(&patterns), Err(Unopened::TooManyRooms));
+    assert_eq!(open(&patterns[..100]), Ok(()));
+    assert_eq!(pod.hub.rooms(), 0, "nothing is left behind");
+}
+
+#[test]
 fn a_room_that_nobody_reads_any_more_is_forgotten() {
     let pod = Pod::new();
     let patterns = [Pattern::new("a", "s").expect("a"), Pattern::new("b", "*").expect("b")];
@@ -571,7 +612,7 @@ fn a_shard_that_begins_elsewhere_cuts_the_readers_it_feeds_and_no_others() {
     let mut pod = Pod::new();
     let mut log = TestLog::default();
     let pattern = |id: &str| [Pattern::new(id, "s").expect("pattern")];
-    let [events, _] = sources();
+    let [events, ..] = sources();
     let shard = events.shard_of(b"a");
     let other = IDS.iter().find(|id| events.shard_of(id.as_bytes()) != shard).expect("another");
     let mut fed = Client::connect(&pod, &pattern("a"));

@@ -146,7 +146,7 @@ fn a_replaced_logs_records_are_not_in_the_new_logs_history() {
         log.publish(&TO_A);
     }
     pod.consume_all(&log);
-    let [events, _] = sources();
+    let [events, ..] = sources();
     let shard: Shard = events.shard_of(b"a");
     pod.hub.start(shard, Position::default(), Offset(0));
     assert!(page(&pod, Start::From(Since::Earliest), 10).events.is_empty());

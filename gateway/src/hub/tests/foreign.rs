@@ -9,7 +9,7 @@ use crate::log::mapping::{Mapping, ValueKind};
 fn pod() -> (Pod, Source) {
     let mapping = Mapping::cloud_events(None, None, None, ValueKind::Base64).expect("a mapping");
     let events = Source::new("orders", Role::Events, 1).with_mapping(mapping.into());
-    let [_, broadcast] = sources();
+    let [_, broadcast, _] = sources();
     let pod = Pod::new();
     pod.hub.set_sources(&[events.clone(), broadcast]);
     pod.hub.start(events.shard_of(b""), Position::default(), Offset(0));
