@@ -14,6 +14,7 @@ mod problem;
 mod secret;
 mod setting;
 mod show;
+mod sources;
 mod table;
 mod units;
 
@@ -28,6 +29,7 @@ pub use problem::{Origin, Problem, Problems};
 pub use secret::Secret;
 pub use setting::{SETTINGS, Setting, Shape, Traits};
 pub use show::markdown_table;
+pub use sources::{KafkaSource, Partitioner, SOURCE_MEMBERS, TopicPattern, Topics};
 pub use table::{
     Admin, Assignment, Auth, AuthMode, Config, Console, Cors, Dedupe, Drain, Kafka, Limits,
     LogConfig, LogFormat, LogKind, Memory, Pod, Public, Publish, Redis, Stream, Telemetry, Tls,

@@ -6,6 +6,7 @@ use crate::auth::Keys;
 use crate::log::kafka::check_option;
 
 use super::given::Given;
+use super::sources::Topics;
 use super::table::{AuthMode, Config, LogKind};
 use super::units::{show_duration, show_size};
 
@@ -71,6 +72,14 @@ fn kafka(config: &Config, given: &mut Given) {
         ("kafka.events_topic", &config.kafka.events_topic),
         ("kafka.broadcast_topic", &config.kafka.broadcast_topic),
     ];
+    for (index, source) in config.kafka.sources.iter().enumerate() {
+        if let Topics::Named(name) = &source.topics
+            && let Some((key, _)) = topics.iter().find(|(_, topic)| *topic == name)
+        {
+            let place = format!("[{index}].topic");
+            given.refuse_place("kafka.sources", &place, &format!("it is the topic of {key}"));
+        }
+    }
     for (nth, (key, topic)) in topics.iter().enumerate() {
         for (other, same) in &topics[nth + 1..] {
             if topic == same {

@@ -128,8 +128,29 @@ impl Given {
     }
 
     fn refuse_value(&mut self, key: &'static str, reason: &str) {
-        let accepts = Setting::find(key).map_or("", |setting| setting.traits.accepts);
-        self.complain(key, format!("{reason}; accepted: {accepts}"));
+        let traits = Setting::find(key).map(|setting| setting.traits).unwrap_or_default();
+        self.failed.insert(key);
+        let whole = |reason: &str| format!("{reason}; accepted: {}", traits.accepts);
+        if traits.shape != Shape::Tables {
+            return self.complain(key, whole(reason));
+        }
+        for line in reason.lines() {
+            match line.split_once(": ").filter(|(place, _)| place.starts_with('[')) {
+                Some((place, reason)) => self.refuse_place(key, place, reason),
+                None => self.complain(key, whole(line)),
+            }
+        }
+    }
+
+    /// Complains of one place in a setting that is a list of tables.
+    pub(super) fn refuse_place(&mut self, key: &'static str, place: &str, reason: &str) {
+        let text = self.values.get(key);
+        self.problems.push(Problem {
+            key: format!("{key}{place}"),
+            origin: text.map_or(Origin::Default, |text| text.origin.clone()),
+            value: None,
+            reason: reason.to_owned(),
+        });
         self.failed.insert(key);
     }
 

@@ -67,6 +67,9 @@ pub enum Shape {
     List,
     /// Names and their values; a table in the file.
     Map,
+    /// Several tables in the file; one JSON text elsewhere. Each line of a reason why it cannot be
+    /// read may begin with the place that it is about: `[0].topic: …`.
+    Tables,
 }
 
 /// How values of one kind are read and shown.

@@ -99,6 +99,11 @@ fn to_toml(value: &Value) -> String {
         Value::Array(items) => {
             format!("[{}]", items.iter().map(to_toml).collect::<Vec<_>>().join(", "))
         }
+        Value::Object(members) => {
+            let members =
+                members.iter().map(|(name, value)| format!("{name} = {}", to_toml(value)));
+            format!("{{ {} }}", members.collect::<Vec<_>>().join(", "))
+        }
         // Numbers and switches are spelled alike.
         value => value.to_string(),
     }

@@ -12,6 +12,7 @@ use super::kind::{self, words};
 use super::problem::Origin;
 use super::secret::Secret;
 use super::setting::{HOST_NAME, Setting, settings};
+use super::sources::{self, KafkaSource};
 
 words! {
     /// How log lines look.
@@ -117,6 +118,9 @@ settings! {
         events_topic: String = kind::TOPIC, "tidegate.events";
         /// Topic of the events for every stream.
         broadcast_topic: String = kind::TOPIC, "tidegate.broadcast";
+        /// Further topics, which others write, and what their records mean: `[[kafka.sources]]` in
+        /// the file, JSON elsewhere.
+        sources: Vec<KafkaSource> = sources::SOURCES, "none";
         /// Options for librdkafka by its own names: `[kafka.options]` in the file,
         /// `TIDEGATE_KAFKA_OPTIONS_A_B` or `--kafka-options-a-b` for `a.b`.
         options: BTreeMap<String, String> = kind::OPTIONS, "";

@@ -1,5 +1,6 @@
 mod rules;
 mod shown;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

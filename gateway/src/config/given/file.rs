@@ -55,13 +55,15 @@ fn yaml(text: &str) -> Result<Value, String> {
     serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
 }
 
-/// The value as one would write it in a variable: the items of an array with commas in between.
+/// The value as one would write it in a variable: the items of an array with commas in between,
+/// tables as JSON.
 pub(super) fn text(value: &Value, shape: Shape) -> Result<String, String> {
     match value {
         Value::Array(items) if shape == Shape::List => {
             let items: Result<Vec<_>, _> = items.iter().map(item).collect();
             Ok(items?.join(","))
         }
+        Value::Array(_) if shape == Shape::Tables => Ok(value.to_string()),
         Value::Array(_) => Err("it is an array".to_owned()),
         value => scalar(value),
     }
