@@ -10,8 +10,10 @@
 //! * The broker may be away at any time, at the start too. Nothing here ends because of it.
 //!
 //! Threads: `kafka-consumer` polls and hands on, `kafka-watch` looks for new partitions,
-//! `kafka-reader` reads back what is older than the window (`readers`), `kafka-producer` takes delivery reports; librdkafka has its own beside them.
+//! `kafka-reader` reads back what is older than the window (`readers`), `kafka-producer` takes
+//! delivery reports; librdkafka has its own beside them.
 
+mod catalog;
 mod client;
 mod consumer;
 mod native;
@@ -19,6 +21,7 @@ mod options;
 mod positions;
 mod producer;
 mod readers;
+mod survey;
 mod topics;
 
 use std::fmt;

@@ -2,6 +2,7 @@
 
 mod groups;
 mod outages;
+mod sources;
 mod topics;
 
 use std::path::Path;

@@ -21,9 +21,11 @@ use rdkafka::types::RDKafkaRespErr;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::catalog::Catalog;
 use super::client::LogLines;
 use super::options::{GroupProtocol, Options};
 use super::positions::Positions;
+use super::survey::Survey;
 use super::topics::{self, Lookup};
 use crate::config::{Assignment, Config, Kafka};
 use crate::cursor::{Offset, Shard};
@@ -35,6 +37,9 @@ const TRY_AGAIN: Duration = Duration::from_millis(500);
 const TRY_AGAIN_MOST: Duration = Duration::from_secs(15);
 /// How often to look for new partitions and how far the partitions reach.
 const WATCH_EVERY: Duration = Duration::from_secs(3);
+
+/// Of how many topics the sink is told why they are not read.
+const MOST_SAID: usize = 10;
 
 /// Hears of rebalances on the thread that polls.
 pub(super) struct Context {
@@ -134,8 +139,8 @@ impl Consumer {
         };
         // Here and not on the thread, so that wrong settings end the start.
         let lookup: Lookup = options.lookup().create_with_context(lines.clone())?;
-        let positions = Positions::new(topics::configured(&config.kafka));
-        let positions = Arc::new(Mutex::new(positions));
+        let catalog = Catalog::new(&config.kafka, options.clone(), lines.clone());
+        let positions = Arc::new(Mutex::new(Positions::new(catalog.own())));
         let reader = Reader {
             lookup: Arc::new(lookup),
             findings: None,
@@ -143,6 +148,9 @@ impl Consumer {
             window: config.log.window_age,
             dedupe: config.dedupe.window,
             positions: Arc::clone(&positions),
+            catalog: Arc::new(catalog),
+            taken_up: Vec::new(),
+            unread: Vec::new(),
             options,
             lines,
             group,
@@ -167,7 +175,7 @@ impl Consumer {
     /// The name of the topic that `shard` is of, if the topic has such a partition.
     pub(super) fn topic_of(&self, shard: Shard) -> Option<String> {
         let positions = self.positions.lock();
-        let source = positions.sources.iter().find(|source| source.id == shard.source)?;
+        let source = positions.sources().iter().find(|source| source.id == shard.source)?;
         (shard.index < source.shards).then(|| source.name.to_string())
     }
 
@@ -202,7 +210,12 @@ struct Reader<S> {
     lookup: Arc<Lookup>,
     /// What the watching thread finds, once there is one.
     findings: Option<mpsc::Receiver<session::Finding>>,
+    catalog: Arc<Catalog>,
     positions: Arc<Mutex<Positions>>,
+    /// The topics that the consumer was asked to read.
+    taken_up: Vec<Arc<str>>,
+    /// What the sink was told last that is not read.
+    unread: Vec<String>,
     sink: S,
     /// What the sink was told last.
     reached: Option<Result<(), String>>,
@@ -292,6 +305,22 @@ impl<S: Sink> Reader<S> {
         // The other end sends nothing and is dropped at the stop.
         let _ = self.sleep.recv_timeout(pause);
         self.stop.wanted()
+    }
+
+    /// Tells the sink what is not read of what the settings name, if it does not know.
+    fn tell_unread(&mut self, survey: &Survey) {
+        if self.unread == survey.unread {
+            return;
+        }
+        for reason in survey.unread.iter().filter(|reason| !self.unread.contains(reason)) {
+            tracing::warn!(reason, "a topic of kafka.sources is not read");
+        }
+        self.unread.clone_from(&survey.unread);
+        let mut said = self.unread.iter().take(MOST_SAID).cloned().collect::<Vec<_>>().join("; ");
+        if self.unread.len() > MOST_SAID {
+            said += &format!("; and {} more", self.unread.len() - MOST_SAID);
+        }
+        self.sink.sources_read(if said.is_empty() { Ok(()) } else { Err(said) });
     }
 
     /// Tells the sink, if it does not know.

@@ -3,15 +3,17 @@
 //! The consumer's thread moves it on; librdkafka's rebalance callback, which runs on the same
 //! thread inside a poll, reads it to begin every assignment where the pod is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
-use super::topics::{Reach, Survey, Topic};
+use super::survey::{Reach, Survey};
+use super::topics::Topic;
 use crate::cursor::Shard;
 use crate::log::Source;
 
-/// A partition: the index of its topic in the settings, and its number.
+/// A partition: the index of its topic's source, and its number.
 pub(super) type Part = (usize, i32);
 
 /// Where the pod is in one partition.
@@ -33,6 +35,8 @@ pub(super) struct Place {
     pub(super) until: Option<i64>,
     /// The time of the last record, in milliseconds since the Unix epoch.
     pub(super) last_time: Option<i64>,
+    /// How far it reached at the last survey; `None` if it had no leader.
+    pub(super) reach: Option<Reach>,
 }
 
 /// Why a partition is read from another offset than the one that follows.
@@ -47,20 +51,74 @@ pub(super) enum Move {
 /// Where the pod is in all partitions.
 #[derive(Debug)]
 pub(super) struct Positions {
-    pub(super) topics: Vec<Topic>,
-    pub(super) sources: Vec<Source>,
+    /// One a topic. One that was let go of has no shards, and its place is the next one's.
+    sources: Vec<Source>,
+    by_name: HashMap<Arc<str>, usize, foldhash::fast::RandomState>,
     places: BTreeMap<Part, Place>,
 }
 
 impl Positions {
-    pub(super) fn new(topics: Vec<Topic>) -> Self {
-        let sources = topics.iter().map(|t| Source::new(&t.name, t.role, 0)).collect();
-        Self { topics, sources, places: BTreeMap::new() }
+    pub(super) fn new(topics: &[Topic]) -> Self {
+        let mut positions =
+            Self { sources: Vec::new(), by_name: HashMap::default(), places: BTreeMap::new() };
+        for topic in topics {
+            positions.index_of(topic);
+        }
+        positions
     }
 
-    /// The partition of this name, if the topic is one of the gateway's.
+    /// The index of the topic's source, made if there is none.
+    fn index_of(&mut self, topic: &Topic) -> usize {
+        if let Some(&index) = self.by_name.get(topic.name.as_str()) {
+            return index;
+        }
+        let source = topic.source();
+        let name = Arc::clone(&source.name);
+        let free = (0..self.sources.len()).find(|&n| !self.by_name.values().any(|&of| of == n));
+        let index = free.unwrap_or(self.sources.len());
+        match self.sources.get_mut(index) {
+            Some(place) => *place = source,
+            None => self.sources.push(source),
+        }
+        self.by_name.insert(name, index);
+        index
+    }
+
+    /// Lets go of the topics that are not in `survey`; true if there are any.
+    fn let_go(&mut self, survey: &Survey) -> bool {
+        let before = self.by_name.len();
+        self.by_name.retain(|name, index| {
+            let stays = survey.topics.iter().any(|s| *s.topic.name == **name);
+            if !stays {
+                tracing::info!(topic = &**name, "the topic is gone and is not read any more");
+                self.sources[*index].shards = 0;
+                self.places.retain(|part, _| part.0 != *index);
+            }
+            stays
+        });
+        self.by_name.len() < before
+    }
+
+    /// The sources that have shards.
+    pub(super) fn sources(&self) -> Vec<Source> {
+        self.sources.iter().filter(|source| source.shards > 0).cloned().collect()
+    }
+
+    /// The names of the topics that are read, in order.
+    pub(super) fn names(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<_> = self.sources().into_iter().map(|source| source.name).collect();
+        names.sort();
+        names
+    }
+
+    /// The name of the partition's topic.
+    pub(super) fn name(&self, part: Part) -> &Arc<str> {
+        &self.sources[part.0].name
+    }
+
+    /// The partition of this name, if the topic is one that is read.
     pub(super) fn part(&self, topic: &str, partition: i32) -> Option<Part> {
-        Some((self.topics.iter().position(|t| t.name == topic)?, partition))
+        Some((*self.by_name.get(topic)?, partition))
     }
 
     pub(super) fn shard(&self, part: Part) -> Shard {
@@ -76,29 +134,38 @@ impl Positions {
         self.places.iter().filter(|(_, place)| place.present).map(|(&part, place)| (part, place))
     }
 
-    /// Takes over how many partitions the topics have; true if that has changed. `first` is the
-    /// survey at the opening of the log. Only if it is `still`, so that nothing is being read, can
-    /// there be fewer: a topic that was made anew.
+    /// Takes over which topics and how many partitions there are; true if that has changed.
+    /// `first` is the survey at the opening of the log. Only if it is `still`, so that nothing is
+    /// being read, can a topic have fewer: one that was made anew.
     pub(super) fn count(&mut self, survey: &Survey, first: bool, still: bool) -> bool {
-        let mut changed = false;
-        for (index, partitions) in survey.iter().enumerate() {
+        let mut changed = self.let_go(survey);
+        for place in self.places.values_mut() {
+            place.reach = None;
+        }
+        for surveyed in &survey.topics {
+            let index = self.index_of(&surveyed.topic);
+            let partitions = &surveyed.partitions;
             let shards = u32::try_from(partitions.len()).unwrap_or(u32::MAX);
             let known = &mut self.sources[index].shards;
-            if shards == *known || (shards < *known && !still) {
-                continue;
-            }
-            changed = true;
-            *known = shards;
-            for (part, place) in &mut self.places {
-                place.present &= part.0 != index || (part.1 as u32) < shards;
+            if shards > *known || (shards < *known && still) {
+                changed = true;
+                *known = shards;
+                for (part, place) in &mut self.places {
+                    place.present &= part.0 != index || (part.1 as u32) < shards;
+                }
+                for (partition, reach) in (0..).zip(partitions) {
+                    let place = self.places.entry((index, partition)).or_insert_with(|| Place {
+                        from_window: first || surveyed.late,
+                        until: reach.filter(|_| first).map(|reach| reach.high),
+                        ..Place::default()
+                    });
+                    place.present = true;
+                }
             }
             for (partition, reach) in (0..).zip(partitions) {
-                let place = self.places.entry((index, partition)).or_insert_with(|| Place {
-                    from_window: first,
-                    until: reach.filter(|_| first).map(|reach| reach.high),
-                    ..Place::default()
-                });
-                place.present = true;
+                if let Some(place) = self.places.get_mut(&(index, partition)) {
+                    place.reach = *reach;
+                }
             }
         }
         changed
@@ -106,16 +173,10 @@ impl Positions {
 
     /// What has to be looked up or set before the partitions can be read. `still` says that nothing
     /// was read since the survey was made, so that a place outside of the log is really outside.
-    pub(super) fn moves(
-        &self,
-        survey: &Survey,
-        still: bool,
-        window_start: i64,
-    ) -> Vec<(Part, Reach, Move)> {
+    pub(super) fn moves(&self, still: bool, window_start: i64) -> Vec<(Part, Reach, Move)> {
         self.iter()
             .filter_map(|(part, place)| {
-                let reach = *survey.get(part.0)?.get(usize::try_from(part.1).ok()?)?;
-                let reach = reach?;
+                let reach = place.reach?;
                 let to = match place.next {
                     None if place.from_window => Move::Since(window_start),
                     None => Move::To(reach.low),
@@ -150,8 +211,14 @@ impl Positions {
     pub(super) fn assign(&mut self, assignment: &mut TopicPartitionList) -> TopicPartitionList {
         let mut held = TopicPartitionList::new();
         for mut element in assignment.elements() {
-            let part = self.part(element.topic(), element.partition());
-            let Some(part) = part else { continue };
+            let Some(part) = self.part(element.topic(), element.partition()) else {
+                // Let go of, and not known to the group yet.
+                if let Err(error) = element.set_offset(KafkaOffset::End) {
+                    tracing::error!(%error, "an offset could not be set");
+                }
+                held.add_partition(element.topic(), element.partition());
+                continue;
+            };
             let place = self.places.entry(part).or_default();
             place.assigned = true;
             place.held = place.next.is_none();
@@ -192,7 +259,7 @@ impl Positions {
         let mut list = TopicPartitionList::new();
         for ((topic, partition), place) in self.iter() {
             if place.next.is_some() {
-                list.add_partition(&self.topics[topic].name, partition);
+                list.add_partition(&self.sources[topic].name, partition);
             }
         }
         list
@@ -203,11 +270,25 @@ impl Positions {
 mod tests {
     use super::*;
     use crate::log::Role;
+    use crate::log::kafka::survey::Surveyed;
+
+    fn topic(name: &str) -> Topic {
+        Topic { name: name.to_owned(), role: Role::Events, partitions: 1, foreign: None }
+    }
+
+    fn survey(topics: &[(&str, &[Option<Reach>])]) -> Survey {
+        let surveyed = |(name, partitions): &(&str, &[Option<Reach>])| Surveyed {
+            topic: topic(name),
+            partitions: partitions.to_vec(),
+            late: false,
+        };
+        Survey { topics: topics.iter().map(surveyed).collect(), unread: Vec::new() }
+    }
 
     fn positions(partitions: usize) -> Positions {
-        let topic = Topic { name: "t".to_owned(), role: Role::Events, partitions: 1 };
-        let mut positions = Positions::new(vec![topic]);
-        assert!(positions.count(&vec![vec![reach(5, 10); partitions]], true, true));
+        let mut positions = Positions::new(&[topic("t")]);
+        let survey = survey(&[("t", &vec![reach(5, 10); partitions])]);
+        assert!(positions.count(&survey, true, true));
         positions
     }
 
@@ -250,10 +331,9 @@ mod tests {
         for (partition, next) in [(0, 3), (1, 12), (2, 7)] {
             positions.get_mut((0, partition)).expect("there").next = Some(next);
         }
-        let survey = vec![vec![reach(5, 10); 3]];
-        assert!(positions.moves(&survey, false, 0).is_empty());
+        assert!(positions.moves(false, 0).is_empty());
         let of = |positions: &Positions| -> Vec<_> {
-            positions.moves(&survey, true, 0).into_iter().map(|(p, _, to)| (p.1, to)).collect()
+            positions.moves(true, 0).into_iter().map(|(p, _, to)| (p.1, to)).collect()
         };
         assert_eq!(of(&positions), [(0, Move::To(5)), (1, Move::To(5))]);
         positions.get_mut((0, 1)).expect("there").last_time = Some(77);
@@ -263,10 +343,10 @@ mod tests {
     #[test]
     fn a_partition_that_came_later_is_read_from_its_start() {
         let mut positions = positions(1);
-        let survey = vec![vec![reach(5, 10), None, reach(0, 4)]];
+        let survey = survey(&[("t", &[reach(5, 10), None, reach(0, 4)])]);
         assert!(positions.count(&survey, false, false));
         assert_eq!(
-            positions.moves(&survey, false, 99),
+            positions.moves(false, 99),
             [
                 ((0, 0), Reach { low: 5, high: 10 }, Move::Since(99)),
                 ((0, 2), Reach { low: 0, high: 4 }, Move::To(0)),
@@ -278,12 +358,32 @@ mod tests {
     fn a_partition_that_vanishes_keeps_its_place() {
         let mut positions = positions(3);
         positions.get_mut((0, 2)).expect("there").next = Some(8);
-        let fewer = vec![vec![reach(5, 10)]];
+        let fewer = survey(&[("t", &[reach(5, 10)])]);
         assert!(!positions.count(&fewer, false, false), "a broker that is behind");
         assert_eq!(positions.iter().count(), 3);
         assert!(positions.count(&fewer, false, true), "made anew with fewer");
         assert_eq!(positions.iter().count(), 1);
-        assert!(positions.count(&vec![vec![reach(5, 10); 3]], false, false));
+        assert!(positions.count(&survey(&[("t", &[reach(5, 10); 3])]), false, false));
         assert_eq!(positions.iter().last().expect("there").1.next, Some(8));
+    }
+
+    #[test]
+    fn a_topic_that_comes_later_is_read_from_its_start_and_goes_without_a_trace() {
+        let mut positions = positions(1);
+        positions.get_mut((0, 0)).expect("there").next = Some(5);
+        let (t, one) = (("t", [reach(5, 10)]), [reach(2, 9)]);
+        let both = survey(&[(t.0, &t.1), ("new", &one)]);
+        assert!(positions.count(&both, false, false));
+        assert_eq!(positions.names().iter().map(|n| &**n).collect::<Vec<_>>(), ["new", "t"]);
+        let begun = ((1, 0), Reach { low: 2, high: 9 }, Move::To(2));
+        assert_eq!(positions.moves(false, 99), [begun]);
+        assert!(positions.count(&survey(&[(t.0, &t.1)]), false, false));
+        assert_eq!((positions.sources().len(), positions.part("new", 0)), (1, None));
+        // One that takes its place has nothing of it; what was there before is history.
+        let mut late = survey(&[(t.0, &t.1), ("other", &one)]);
+        late.topics[1].late = true;
+        assert!(positions.count(&late, false, false));
+        assert_eq!(positions.part("other", 0), Some((1, 0)));
+        assert_eq!(positions.moves(false, 99)[0].2, Move::Since(99));
     }
 }

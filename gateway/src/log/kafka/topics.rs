@@ -1,8 +1,11 @@
-//! The topics: which there are, how they are set up, and from where to where they reach.
+//! Topics: which there are, how they are set up, and where in them a time lies.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
@@ -12,7 +15,8 @@ use tokio::time::Instant;
 use super::client::LogLines;
 use super::options::Options;
 use crate::config::Kafka;
-use crate::log::Role;
+use crate::log::mapping::Mapping;
+use crate::log::{Role, Source};
 
 /// A client that reads no records.
 pub(super) type Lookup = BaseConsumer<LogLines>;
@@ -33,70 +37,47 @@ pub(super) struct Topic {
     pub(super) role: Role,
     /// How many partitions it gets if the gateway makes it.
     pub(super) partitions: u32,
+    /// Where others write it.
+    pub(super) foreign: Option<Foreign>,
 }
 
-/// The topics that the settings name.
-pub(super) fn configured(kafka: &Kafka) -> Vec<Topic> {
-    vec![
-        Topic {
-            name: kafka.events_topic.clone(),
-            role: Role::Events,
-            partitions: kafka.partitions,
-        },
-        Topic { name: kafka.broadcast_topic.clone(), role: Role::Broadcast, partitions: 1 },
-    ]
-}
-
-/// From where to where a partition reaches: its first offset and the one after its last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Reach {
-    /// The first offset that the log still has.
-    pub(super) low: i64,
-    /// The offset that the next record gets.
-    pub(super) high: i64,
-}
-
-/// For each topic, in their order, its partitions; `None` is one that has no leader now.
-pub(super) type Survey = Vec<Vec<Option<Reach>>>;
-
-/// Looks up the partitions of all topics and how far they reach.
-///
-/// # Errors
-/// Says which topic cannot be read, or that the brokers did not answer.
-pub(super) fn survey(client: &Lookup, topics: &[Topic]) -> Result<Survey, String> {
-    let mut led = TopicPartitionList::new();
-    let mut survey: Survey = Vec::with_capacity(topics.len());
-    for topic in topics {
-        let leaders = match describe(client, &topic.name)? {
-            Described::Missing => return Err(format!("topic {} does not exist", topic.name)),
-            Described::Partitions(leaders) => leaders,
-        };
-        for (partition, &has_leader) in (0..).zip(&leaders) {
-            if has_leader {
-                led.add_partition(&topic.name, partition);
+impl Topic {
+    /// The topic as a source without partitions yet.
+    pub(super) fn source(&self) -> Source {
+        let source = Source::new(&self.name, self.role, 0);
+        match &self.foreign {
+            None => source,
+            Some(foreign) => {
+                let source = source.with_mapping(Arc::clone(&foreign.mapping));
+                if foreign.keyed { source } else { source.unkeyed() }
             }
         }
-        survey.push(vec![None; leaders.len()]);
     }
-    if led.count() == 0 {
-        return Ok(survey);
-    }
-    // What a timestamp look-up means by -2 and -1: one request a broker, not one a partition.
-    let lows = offsets(client, &led, Offset::Beginning)?;
-    let highs = offsets(client, &led, Offset::End)?;
-    for (topic, partitions) in topics.iter().zip(&mut survey) {
-        for (partition, reach) in (0..).zip(partitions) {
-            let number = |list: &TopicPartitionList| {
-                let found = list.find_partition(&topic.name, partition)?;
-                found.error().ok()?;
-                found.offset().to_raw().filter(|&offset| offset >= 0)
-            };
-            *reach = number(&lows)
-                .zip(number(&highs))
-                .map(|(low, high)| Reach { low, high: high.max(low) });
-        }
-    }
-    Ok(survey)
+}
+
+/// What is to be known of a topic that others write.
+#[derive(Debug, Clone)]
+pub(super) struct Foreign {
+    /// What its records mean.
+    pub(super) mapping: Arc<Mapping>,
+    /// A room's records lie on the partition of its key.
+    pub(super) keyed: bool,
+    /// It may be compacted.
+    pub(super) state: bool,
+}
+
+/// The gateway's own topics.
+pub(super) fn own(kafka: &Kafka) -> Vec<Topic> {
+    let own = |name: &str, role, partitions| Topic {
+        name: name.to_owned(),
+        role,
+        partitions,
+        foreign: None,
+    };
+    vec![
+        own(&kafka.events_topic, Role::Events, kafka.partitions),
+        own(&kafka.broadcast_topic, Role::Broadcast, 1),
+    ]
 }
 
 /// Where in a partition the first record lies that is not older than a time.
@@ -143,30 +124,26 @@ pub(super) fn since(client: &Lookup, wanted: &[Since<'_>]) -> Result<Vec<Option<
         .collect()
 }
 
-fn offsets(
-    client: &Lookup,
-    partitions: &TopicPartitionList,
-    of: Offset,
-) -> Result<TopicPartitionList, String> {
-    let mut list = partitions.clone();
-    list.set_all_offsets(of).map_err(|error| error.to_string())?;
-    client
-        .offsets_for_times(list, LOOKUP_TIMEOUT)
-        .map_err(|error| format!("looking up offsets: {}", text(&error)))
-}
-
 /// An error without the name of the call that it came out of.
 pub(super) fn text(error: &KafkaError) -> String {
     error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string())
 }
 
-enum Described {
+/// What the brokers say of a topic.
+pub(super) enum Described {
+    /// They do not have it.
     Missing,
+    /// They have it and do not show it, for this reason.
+    Refused(String),
     /// Whether each partition has a leader.
     Partitions(Vec<bool>),
 }
 
-fn describe(client: &Lookup, name: &str) -> Result<Described, String> {
+/// Looks at one topic.
+///
+/// # Errors
+/// Says that the brokers did not answer.
+pub(super) fn describe(client: &Lookup, name: &str) -> Result<Described, String> {
     let metadata = client.fetch_metadata(Some(name), LOOKUP_TIMEOUT).map_err(|error| {
         let why = client.context().last_error().unwrap_or_else(|| text(&error));
         format!("the brokers do not answer: {why}")
@@ -183,8 +160,19 @@ fn describe(client: &Lookup, name: &str) -> Result<Described, String> {
         Some(RDKafkaErrorCode::LeaderNotAvailable) if !topic.partitions().is_empty() => {
             Ok(Described::Partitions(leaders(topic)))
         }
-        Some(code) => Err(format!("topic {name}: {code}")),
+        Some(code) => Ok(Described::Refused(format!("topic {name}: {code}"))),
     }
+}
+
+/// The names of all topics.
+///
+/// # Errors
+/// Says that the brokers did not answer.
+pub(super) fn list(client: &Lookup) -> Result<Vec<String>, String> {
+    let metadata = client
+        .fetch_metadata(None, LOOKUP_TIMEOUT)
+        .map_err(|error| format!("listing the topics: {}", text(&error)))?;
+    Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
 }
 
 fn leaders(topic: &MetadataTopic) -> Vec<bool> {
@@ -212,8 +200,10 @@ pub(super) fn ensure(
 ) -> Result<(), String> {
     let mut missing = Vec::new();
     for topic in topics {
-        if matches!(describe(client, &topic.name)?, Described::Missing) {
-            missing.push(topic);
+        match describe(client, &topic.name)? {
+            Described::Missing => missing.push(topic),
+            Described::Refused(why) => return Err(why),
+            Described::Partitions(_) => {}
         }
     }
     if let Some(topic) = missing.first()
@@ -226,13 +216,7 @@ pub(super) fn ensure(
             if topic.role == Role::Broadcast { " and one partition" } else { "" },
         ));
     }
-    let admin: AdminClient<LogLines> = options
-        .admin()
-        .create_with_context(lines.clone())
-        .map_err(|error| format!("the admin client: {error}"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .map_err(|error| format!("the admin client's runtime: {error}"))?;
+    let (admin, runtime) = admin(options, lines)?;
     let done = runtime.block_on(async {
         for topic in missing {
             create(&admin, kafka, topic).await?;
@@ -323,6 +307,49 @@ async fn check(admin: &AdminClient<LogLines>, topics: &[Topic]) -> Result<(), St
     Ok(())
 }
 
+/// The `cleanup.policy` of each topic; `None` where the brokers do not show it.
+///
+/// # Errors
+/// Says that the brokers did not answer.
+pub(super) fn cleanup_policies(
+    options: &Options,
+    lines: &LogLines,
+    topics: &[&str],
+) -> Result<Vec<Option<String>>, String> {
+    let (admin, runtime) = admin(options, lines)?;
+    let names: Vec<_> = topics.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+    let wait = AdminOptions::new().request_timeout(Some(LOOKUP_TIMEOUT));
+    let described = runtime.block_on(admin.describe_configs(&names, &wait));
+    retire(admin);
+    let described =
+        described.map_err(|error| format!("looking at the topics' settings: {}", text(&error)))?;
+    let policy = |(topic, resource): (&&str, Result<ConfigResource, RDKafkaErrorCode>)| {
+        resource
+            .inspect_err(|error| {
+                tracing::warn!(topic, %error, "the topic's settings were not checked");
+            })
+            .ok()
+            .and_then(|resource| resource.get("cleanup.policy")?.value.clone())
+    };
+    Ok(topics.iter().zip(described).map(policy).collect())
+}
+
+/// A client that looks after topics, and what it is waited for with.
+fn admin(
+    options: &Options,
+    lines: &LogLines,
+) -> Result<(AdminClient<LogLines>, tokio::runtime::Runtime), String> {
+    let admin = options
+        .admin()
+        .create_with_context(lines.clone())
+        .map_err(|error| format!("the admin client: {error}"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|error| format!("the admin client's runtime: {error}"))?;
+    Ok((admin, runtime))
+}
+
 fn replicated(admin: &AdminClient<LogLines>, name: &str) -> bool {
     let Ok(metadata) = admin.inner().fetch_metadata(Some(name), LOOKUP_TIMEOUT) else {
         return false;
@@ -345,12 +372,7 @@ fn delete_group_by(
     lines: &LogLines,
     deadline: Instant,
 ) -> Result<(), String> {
-    let admin: AdminClient<LogLines> =
-        options.admin().create_with_context(lines.clone()).map_err(|error| error.to_string())?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .map_err(|error| error.to_string())?;
+    let (admin, runtime) = admin(options, lines)?;
     let done = runtime.block_on(async {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -224,8 +224,16 @@ impl Kafka {
 
     /// Makes a topic.
     pub async fn create_topic(&self, name: &str, partitions: i32) {
-        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1))
+        self.create_topic_with(name, partitions, &[]).await;
+    }
+
+    /// Makes a topic with these settings.
+    pub async fn create_topic_with(&self, name: &str, partitions: i32, config: &[(&str, &str)]) {
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1))
             .set("message.timestamp.type", "LogAppendTime");
+        for (key, value) in config {
+            topic = topic.set(key, value);
+        }
         let made = self.admin().create_topics([&topic], &timeouts()).await.expect("an answer");
         made[0].as_ref().expect("made");
     }
@@ -247,6 +255,17 @@ impl Kafka {
     pub async fn delete_group(&self, name: &str) -> Result<(), RDKafkaErrorCode> {
         let gone = self.admin().delete_groups(&[name], &timeouts()).await.expect("an answer");
         gone.into_iter().next().expect("one").map(|_| ()).map_err(|(_, code)| code)
+    }
+
+    /// The names of all topics.
+    pub async fn topics(&self) -> Vec<String> {
+        let client = self.lookup();
+        blocking(move || {
+            let metadata = client.fetch_metadata(None, Duration::from_secs(5));
+            let metadata = metadata.expect("the topics");
+            metadata.topics().iter().map(|topic| topic.name().to_owned()).collect()
+        })
+        .await
     }
 
     /// The names of all groups.

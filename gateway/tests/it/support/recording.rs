@@ -32,6 +32,7 @@ pub struct Told {
     pub lag: BTreeMap<(String, u32), u64>,
     pub caught_up: Option<Instant>,
     pub reachable: Vec<Result<(), String>>,
+    pub sources_read: Vec<Result<(), String>>,
 }
 
 impl Told {
@@ -141,5 +142,9 @@ impl Sink for Recording {
 
     fn reachable(&mut self, state: Result<(), String>) {
         self.told.lock().reachable.push(state);
+    }
+
+    fn sources_read(&mut self, state: Result<(), String>) {
+        self.told.lock().sources_read.push(state);
     }
 }

@@ -13,12 +13,12 @@ use tokio::time::Instant;
 use super::session::Finding;
 use super::{Context, End, Reader, offset};
 use crate::config::Assignment;
+use crate::log::Sink;
 use crate::log::kafka::native;
 use crate::log::kafka::options::GroupProtocol;
 use crate::log::kafka::positions::Part;
-use crate::log::kafka::topics::{LOOKUP_TIMEOUT, Survey};
+use crate::log::kafka::topics::LOOKUP_TIMEOUT;
 use crate::log::record::{Parts, Record, RecordWriter};
-use crate::log::{Sink, Source};
 
 /// How long a poll waits for a record before the thread looks at anything else.
 const POLL: Duration = Duration::from_millis(50);
@@ -145,14 +145,20 @@ impl<S: Sink> Reader<S> {
                 return Ok(());
             }
         };
+        self.tell_unread(&survey);
         match self.settle(&survey, false) {
             Ok(begun) if begun.is_empty() => {}
             Ok(begun) => self.read_also(client, &begun)?,
             // A look-up that failed is tried with the next survey.
             Err(reason) => tracing::debug!(reason, "new partitions cannot be looked up yet"),
         }
+        let topics = self.positions.lock().names();
+        if topics != self.taken_up {
+            tracing::info!(topics = topics.len(), "the topics have changed");
+            self.take_up(client).map_err(|error| error.to_string())?;
+        }
         self.reads();
-        self.measure(client, &survey);
+        self.measure(client);
         Ok(())
     }
 
@@ -164,7 +170,7 @@ impl<S: Sink> Reader<S> {
         let mut positions = self.positions.lock();
         let mut resumed = TopicPartitionList::new();
         for &part in begun {
-            let name = positions.topics[part.0].name.clone();
+            let name = Arc::clone(positions.name(part));
             // One that is not held is assigned later, at its place.
             let Some(place) = positions.get_mut(part).filter(|place| place.held) else { continue };
             let next = place.next.unwrap_or_default();
@@ -211,16 +217,14 @@ impl<S: Sink> Reader<S> {
     }
 
     /// Tells the sink how far behind each partition is.
-    fn measure(&mut self, client: &BaseConsumer<Context>, survey: &Survey) {
+    fn measure(&mut self, client: &BaseConsumer<Context>) {
         self.pass_marks(client);
         let positions = self.positions.lock();
         let behind: Vec<_> = positions
             .iter()
             .filter_map(|(part, place)| {
-                let reach = (*survey.get(part.0)?.get(usize::try_from(part.1).ok()?)?)?;
-                let records = u64::try_from(reach.high - place.next?).unwrap_or(0);
-                let Source { name, .. } = &positions.sources[part.0];
-                Some((positions.shard(part), Arc::clone(name), records))
+                let records = u64::try_from(place.reach?.high - place.next?).unwrap_or(0);
+                Some((positions.shard(part), Arc::clone(positions.name(part)), records))
             })
             .collect();
         drop(positions);

@@ -11,7 +11,8 @@ use super::{Context, End, Reader, TRY_AGAIN, WATCH_EVERY, offset};
 use crate::config::Assignment;
 use crate::cursor::{Position, Tag};
 use crate::log::kafka::positions::{Move, Part};
-use crate::log::kafka::topics::{self, LOOKUP_TIMEOUT, Lookup, Reach, Since, Survey};
+use crate::log::kafka::survey::{Reach, Survey};
+use crate::log::kafka::topics::{self, LOOKUP_TIMEOUT, Lookup, Since};
 use crate::log::{KeysOnly, Sink};
 
 /// What the watching thread found.
@@ -45,11 +46,11 @@ impl<S: Sink> Reader<S> {
 
     /// Finds the topics and where to begin.
     fn prepare(&mut self) -> Result<(), String> {
-        let topics = self.positions.lock().topics.clone();
         if !self.opened {
-            topics::ensure(&self.lookup, &self.kafka, &topics, &self.options, &self.lines)?;
+            self.catalog.ensure(&self.lookup)?;
         }
-        let survey = topics::survey(&self.lookup, &topics)?;
+        let survey = self.catalog.look(&self.lookup)?;
+        self.tell_unread(&survey);
         self.settle(&survey, true)?;
         self.opened = true;
         Ok(())
@@ -63,9 +64,10 @@ impl<S: Sink> Reader<S> {
         let keys_start = window_start.saturating_sub(millis(self.dedupe));
         let mut positions = self.positions.lock();
         let changed = positions.count(survey, !self.opened, still);
-        let moves = positions.moves(survey, still, keys_start);
-        let sources = changed.then(|| positions.sources.clone());
-        let names: Vec<Arc<str>> = positions.sources.iter().map(|s| Arc::clone(&s.name)).collect();
+        let moves = positions.moves(still, keys_start);
+        let sources = changed.then(|| positions.sources());
+        let names: Vec<Arc<str>> =
+            moves.iter().map(|(part, ..)| Arc::clone(positions.name(*part))).collect();
         drop(positions);
         if let Some(sources) = sources {
             self.sink.sources(&sources);
@@ -88,7 +90,7 @@ impl<S: Sink> Reader<S> {
     fn begin(&mut self, part: Part, reach: Reach, place: i64, keys_only: Option<KeysOnly>) {
         let mut positions = self.positions.lock();
         let shard = positions.shard(part);
-        let topic = Arc::clone(&positions.sources[part.0].name);
+        let topic = Arc::clone(positions.name(part));
         let Some(state) = positions.get_mut(part) else { return };
         if let Some(before) = state.next {
             tracing::warn!(
@@ -109,14 +111,15 @@ impl<S: Sink> Reader<S> {
 
     /// Asks for the partitions.
     pub(super) fn take_up(&mut self, client: &BaseConsumer<Context>) -> Result<(), KafkaError> {
-        let topics = self.positions.lock().topics.clone();
+        let topics = self.positions.lock().names();
         for topic in &topics {
             // Or librdkafka looks for the leaders after the assignment, at its next full second.
-            client.fetch_metadata(Some(&topic.name), LOOKUP_TIMEOUT)?;
+            client.fetch_metadata(Some(topic), LOOKUP_TIMEOUT)?;
         }
+        self.taken_up.clone_from(&topics);
         match self.kafka.assignment {
             Assignment::Group => {
-                let names: Vec<&str> = topics.iter().map(|t| t.name.as_str()).collect();
+                let names: Vec<&str> = topics.iter().map(|name| &**name).collect();
                 client.subscribe(&names)
             }
             Assignment::Manual => {
@@ -138,12 +141,12 @@ impl<S: Sink> Reader<S> {
         // One finding waits at most; the watcher then waits too.
         let (found, findings) = mpsc::sync_channel::<Finding>(1);
         let client = Arc::clone(&self.lookup);
-        let topics = self.positions.lock().topics.clone();
+        let catalog = Arc::clone(&self.catalog);
         let stop = Arc::clone(&self.stop);
         let thread = std::thread::Builder::new().name("kafka-watch".to_owned());
         thread.spawn(move || {
             while !stop.wanted() {
-                let finding = topics::survey(&client, &topics);
+                let finding = catalog.look(&client);
                 // Serves librdkafka's log lines; it has nothing else to say.
                 while client.poll(Duration::ZERO).is_some() {}
                 let pause = if finding.is_ok() { WATCH_EVERY } else { TRY_AGAIN };
@@ -158,7 +161,7 @@ impl<S: Sink> Reader<S> {
     }
 }
 
-/// The offsets that the moves come to.
+/// The offsets that the moves come to, which have the topics of these `names`.
 fn resolve(
     client: &Lookup,
     names: &[Arc<str>],
@@ -166,8 +169,9 @@ fn resolve(
 ) -> Result<Vec<i64>, String> {
     let wanted: Vec<Since<'_>> = moves
         .iter()
-        .filter_map(|&((topic, partition), _, to)| match to {
-            Move::Since(time) => Some(Since { topic: &names[topic], partition, time }),
+        .zip(names)
+        .filter_map(|(&((_, partition), _, to), topic)| match to {
+            Move::Since(time) => Some(Since { topic, partition, time }),
             Move::To(_) => None,
         })
         .collect();
