@@ -1,5 +1,7 @@
-//! Records that others wrote into the gateway's own topic: good ones are events, bad ones are
-//! counted and passed over.
+//! Records that others wrote, into the gateway's own topic and into theirs: good ones are events,
+//! bad ones are counted and passed over.
+
+mod sources;
 
 use std::time::Duration;
 

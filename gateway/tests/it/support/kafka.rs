@@ -14,7 +14,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 
@@ -290,6 +290,41 @@ impl Kafka {
             .await
             .expect("java runs");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
+/// A Java program that answers each line of its input with one.
+#[derive(Debug)]
+pub struct Lines {
+    program: Child,
+    answers: tokio::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Lines {
+    /// Starts a source file with Kafka's own client library; its first argument are the brokers.
+    pub async fn java(kafka: &Kafka, source: &Path, args: &[&str]) -> Self {
+        let mut program = java(kafka.path())
+            .await
+            .arg(source)
+            .arg(kafka.brokers())
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("java runs");
+        let answers = BufReader::new(program.stdout.take().expect("piped")).lines();
+        Self { program, answers }
+    }
+
+    /// Says a line and waits for the answer.
+    pub async fn ask(&mut self, line: &str) -> String {
+        let input = self.program.stdin.as_mut().expect("piped");
+        input.write_all(format!("{line}\n").as_bytes()).await.expect("java reads");
+        input.flush().await.expect("java reads");
+        let answer = tokio::time::timeout(PATIENCE, self.answers.next_line()).await;
+        answer.expect("an answer in time").expect("an answer").expect("java goes on")
     }
 }
 
