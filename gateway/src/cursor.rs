@@ -188,6 +188,11 @@ impl Cursor {
         }
     }
 
+    /// Keeps the components of which `keep` says so.
+    pub fn retain(&mut self, mut keep: impl FnMut(Shard) -> bool) {
+        self.components.retain(|component| keep(component.0));
+    }
+
     /// Moves `shard` forward to `position`, never back.
     pub fn advance(&mut self, shard: Shard, position: Position) {
         match self.components.binary_search_by_key(&shard, |c| c.0) {

@@ -352,6 +352,18 @@ impl Hub {
         Some(head)
     }
 
+    /// Whether `cursor` names a shard that has not begun here.
+    fn knows_less_than(&self, cursor: &Cursor) -> bool {
+        let state = self.state.lock();
+        cursor.components().iter().any(|c| state.positions.get(c.0).is_none())
+    }
+
+    /// Takes out of `cursor` what has not begun here.
+    fn keep_known(&self, cursor: &mut Cursor) {
+        let state = self.state.lock();
+        cursor.retain(|shard| state.positions.get(shard).is_some());
+    }
+
     /// Gives seats up; rooms that nobody reads any more go.
     fn leave(&self, seats: Vec<Seat>) {
         let rooms: Vec<_> = seats.iter().map(|seat| Arc::clone(&seat.room)).collect();

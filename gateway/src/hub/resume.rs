@@ -9,6 +9,10 @@ use super::facts::{Facts, Question};
 use super::positions::{Positions, ShardState};
 use super::window::Window;
 
+/// How many components of a cursor are kept that this pod does not know: as many as sources that
+/// are not keyed may have partitions.
+const MOST_UNKNOWN: usize = 64;
+
 /// What a stream asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
@@ -119,6 +123,12 @@ pub(super) fn plan(
     }
     if !questions.is_empty() {
         return Planned::Ask(questions);
+    }
+    // Another pod found a topic or a partition first. When this one begins it, at its start, the
+    // reader has had what lies before.
+    let unknown = cursor.components().iter().filter(|c| positions.get(c.0).is_none());
+    for &(shard, position) in unknown.take(MOST_UNKNOWN) {
+        own.set(shard, position);
     }
     let gap = worst.map(|reason| Gap {
         reason,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::Hub;
 use super::item::{After, Item};
@@ -47,6 +48,9 @@ pub struct Subscription {
     /// The reader's own vector, while the rooms' is not at or past it. A reader of several rooms
     /// always has one: the rooms' vectors say nothing of each other.
     own: Option<Cursor>,
+    /// Until when the vector keeps components that the pod does not know. A source that is no longer
+    /// read must not give each reader lines of its own for ever.
+    unknown_until: Option<Instant>,
     taken: Vec<(Arc<Item>, Option<Bytes>)>,
 }
 
@@ -58,7 +62,11 @@ impl Subscription {
         replay: VecDeque<Arc<Item>>,
         own: Option<Cursor>,
     ) -> Self {
-        Self { hub, seats, user, replay, own, taken: Vec::new() }
+        let unknown_until = own
+            .as_ref()
+            .filter(|own| hub.knows_less_than(own))
+            .map(|_| Instant::now() + hub.bounds.window_age);
+        Self { hub, seats, user, replay, own, unknown_until, taken: Vec::new() }
     }
 
     /// The next events, in order, up to about `most_bytes`. Waits while there are none.
@@ -122,8 +130,19 @@ impl Subscription {
         Ok(())
     }
 
+    /// Lets go of what the pod has not come to know in time.
+    fn forget_unknown(&mut self) {
+        if self.unknown_until.is_some_and(|until| until <= Instant::now()) {
+            self.unknown_until = None;
+            if let Some(own) = &mut self.own {
+                self.hub.keep_known(own);
+            }
+        }
+    }
+
     /// Writes `item` into `out` unless the reader has it already or it is somebody else's.
     fn deliver(&mut self, item: Arc<Item>, room_line: Option<Bytes>, out: &mut Vec<Delivery>) {
+        self.forget_unknown();
         if self.own.as_mut().is_some_and(|own| !pass(own, &item)) {
             return;
         }
@@ -153,6 +172,7 @@ impl Subscription {
             return None;
         }
         let head = self.hub.head_if_drained(&self.seats)?;
+        self.forget_unknown();
         let Some(own) = &mut self.own else { return Some(head) };
         own.advance_all(&head);
         let current = own.clone();

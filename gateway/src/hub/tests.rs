@@ -2,6 +2,7 @@
 //! log's order, and any `id:` it was given resumes it exactly, on any pod.
 
 mod foreign;
+mod found;
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -109,6 +110,8 @@ impl TestLog {
 pub(in crate::hub) struct Pod {
     pub(in crate::hub) hub: Arc<Hub>,
     read: HashMap<Shard, usize>,
+    /// How many of the sources it has found.
+    found: usize,
 }
 
 impl Pod {
@@ -117,20 +120,26 @@ impl Pod {
     }
 
     pub(in crate::hub) fn with(bounds: Bounds) -> Self {
-        let hub = Hub::new(bounds);
-        hub.set_sources(&sources());
-        for source in sources() {
-            for index in 0..source.shards {
-                let shard = Shard { source: source.id, index };
-                hub.start(shard, Position::default(), Offset(0));
-            }
+        let mut pod = Self { hub: Hub::new(bounds), read: HashMap::new(), found: 0 };
+        pod.find(sources().len());
+        pod
+    }
+
+    /// Finds the first `count` sources; what is new is read from its start.
+    fn find(&mut self, count: usize) {
+        let sources = sources();
+        self.hub.set_sources(&sources[..count]);
+        for shard in sources[self.found..count].iter().flat_map(Source::all_shards) {
+            self.hub.start(shard, Position::default(), Offset(0));
         }
-        Self { hub, read: HashMap::new() }
+        self.found = count;
     }
 
     /// Reads up to `most` records of the `nth` shard.
     fn consume(&mut self, log: &TestLog, nth: usize, most: usize) {
-        let mut shards: Vec<_> = log.shards.keys().copied().collect();
+        let found = &sources()[..self.found];
+        let is_read = |shard: &&Shard| found.iter().any(|source| source.id == shard.source);
+        let mut shards: Vec<_> = log.shards.keys().filter(is_read).copied().collect();
         shards.sort();
         let Some(shard) = shards.get(nth % shards.len().max(1)) else { return };
         let read = self.read.entry(*shard).or_default();

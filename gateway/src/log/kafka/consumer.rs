@@ -175,7 +175,7 @@ impl Consumer {
     /// The name of the topic that `shard` is of, if the topic has such a partition.
     pub(super) fn topic_of(&self, shard: Shard) -> Option<String> {
         let positions = self.positions.lock();
-        let source = positions.sources().iter().find(|source| source.id == shard.source)?;
+        let source = positions.sources().into_iter().find(|source| source.id == shard.source)?;
         (shard.index < source.shards).then(|| source.name.to_string())
     }
 
