@@ -12,6 +12,7 @@ use super::options::Options;
 use super::survey::{self, Survey, Surveyed};
 use super::topics::{self, Described, Foreign, Lookup, Topic};
 use crate::config::{Kafka, KafkaSource, Partitioner, Topics};
+use crate::cursor::SourceId;
 use crate::log::Role;
 
 /// How often all topics are listed where there are patterns: the answer names every partition of
@@ -121,6 +122,14 @@ impl Catalog {
         self.judge(&mut state, &described)?;
         let at_first = !state.opened;
         for (nth, mut leaders) in described {
+            let source = SourceId::of(&state.others[nth].topic.name);
+            if let Some((other, ..)) = led.iter().find(|led| SourceId::of(&led.0.name) == source) {
+                unread.push(format!(
+                    "topic {} and {} have the same short name in cursors",
+                    state.others[nth].topic.name, other.name
+                ));
+                continue;
+            }
             match state.grant(nth, leaders.len()) {
                 Ok(()) => {}
                 Err(Denied::TooMany(why)) if at_first => return Err(why),

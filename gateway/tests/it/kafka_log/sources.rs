@@ -175,3 +175,21 @@ async fn more_partitions_than_a_cursor_holds_keep_a_pod_from_starting_and_no_run
     starting.close().await;
     running.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_topics_that_cursors_cannot_tell_apart_one_is_read() {
+    let kafka = Kafka::shared().await;
+    // Two names of one CRC-32C.
+    let [one, other] = ["orders.aiyifwg", "orders.dlpjrry"];
+    let sources = format!(r#"[{{"topic":"{one}"}},{{"topic":"{other}"}}]"#);
+    let (config, _) = with_sources(kafka, &sources);
+    for topic in [one, other] {
+        kafka.create_topic(topic, 1).await;
+        write(kafka, topic, 0, topic, &["1"]);
+    }
+    let pod = Pod::ready(&config).await;
+    pod.says_unread(&[other, "cursors"]).await;
+    pod.sees(one, &texts(&["1"])).await;
+    assert!(pod.seen.told(|told| told.values_of(other).is_empty()));
+    pod.close().await;
+}
