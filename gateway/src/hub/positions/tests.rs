@@ -21,8 +21,8 @@ fn mapping() -> Arc<Mapping> {
     Mapping::mapped(Part::Topic, event_type, None, ValueKind::Json).expect("a mapping").into()
 }
 
-#[tokio::test]
-async fn all_partitions_of_a_source_that_is_not_keyed_feed_every_room_and_none_is_a_stray() {
+#[test]
+fn all_partitions_of_a_source_that_is_not_keyed_feed_every_room_and_none_is_a_stray() {
     let keyed = Source::new("keyed", Role::Events, 4);
     let loose = Source::new("loose", Role::Events, 3).unkeyed();
     let mut positions = begun(&[keyed.clone(), loose.clone()]);
@@ -44,8 +44,8 @@ async fn all_partitions_of_a_source_that_is_not_keyed_feed_every_room_and_none_i
     assert!(positions.note_stray(&id("a"), elsewhere.expect("another"), KEEP));
 }
 
-#[tokio::test]
-async fn a_partition_of_others_without_a_leader_closes_no_room() {
+#[test]
+fn a_partition_of_others_without_a_leader_closes_no_room() {
     let own = Source::new("own", Role::Events, 2);
     let others = Source::new("others", Role::Events, 2).with_mapping(mapping()).unkeyed();
     let mut positions = begun(std::slice::from_ref(&own));
@@ -64,8 +64,8 @@ async fn a_partition_of_others_without_a_leader_closes_no_room() {
     assert!(positions.vector_so_far(room).get(led).is_some());
 }
 
-#[tokio::test]
-async fn sixty_four_unkeyed_partitions_fit_in_a_cursor_beside_the_keyed_topics() {
+#[test]
+fn sixty_four_unkeyed_partitions_fit_in_a_cursor_beside_the_keyed_topics() {
     let keyed = (0..32).map(|n| Source::new(&format!("keyed.{n}"), Role::Events, 100));
     let loose = (0..64).map(|n| Source::new(&format!("loose.{n}"), Role::Events, 1).unkeyed());
     let own = [Source::new("e", Role::Events, 12), Source::new("b", Role::Broadcast, 1)];

@@ -65,8 +65,11 @@ proptest! {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_a_cursor_names_and_the_pod_does_not_find_is_let_go_of_after_a_while() {
+#[test]
+fn what_a_cursor_names_and_the_pod_does_not_find_is_let_go_of_after_a_while() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
+    let _clock = runtime.enter();
     let (mut pod, mut log) = (Pod::unaware(), TestLog::default());
     let mut client = Client::connect(&pod, &[Pattern::new("a", "s").expect("pattern")]);
     let [.., loose] = sources();
@@ -80,6 +83,6 @@ async fn what_a_cursor_names_and_the_pod_does_not_find_is_let_go_of_after_a_whil
         client.last_id.get(shard).map(|position| position.next)
     };
     assert_eq!(publish(&mut client), Some(Offset(5)));
-    tokio::time::advance(bounds().window_age).await;
+    runtime.block_on(tokio::time::advance(bounds().window_age));
     assert_eq!(publish(&mut client), None);
 }
