@@ -45,11 +45,12 @@ impl Pod {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_of_a_pattern_are_read_from_their_start_when_they_appear() {
-    both(Assignment::Group, Assignment::Manual, async |assignment| {
+    let test = async |assignment, protocol: &str| {
         let kafka = Kafka::shared().await;
         let pattern = r#"[{"topics":"PREFIX\\..*","partitioner":"any"}]"#;
         let (mut config, prefix) = with_sources(kafka, pattern);
         config.kafka.assignment = assignment;
+        config.kafka.options.insert("group.protocol".to_owned(), protocol.to_owned());
         let [early, late] = ["early", "late"].map(|name| format!("{prefix}.{name}"));
         kafka.create_topic(&early, 2).await;
         write(kafka, &early, 1, "e", &["1"]);
@@ -78,8 +79,12 @@ async fn topics_of_a_pattern_are_read_from_their_start_when_they_appear() {
             assert_eq!(starts.len(), told.starts.len(), "no shard began anew");
         });
         pod.close().await;
-    })
-    .await;
+    };
+    tokio::join!(
+        test(Assignment::Group, "consumer"),
+        test(Assignment::Group, "classic"),
+        test(Assignment::Manual, "classic"),
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
