@@ -282,7 +282,7 @@ async fn a_wrong_password_is_said_and_never_shown() {
 async fn tls_is_spoken_with_a_server_whose_certificate_is_trusted() {
     let certificates = tempfile::tempdir().expect("a directory");
     let [ca, cert, key] = certify(certificates.path());
-    let port = crate::support::redis::free_port().to_string();
+    let port = tidegate_rig::free_ports::<1>()[0].to_string();
     let redis = Redis::start_with(&[
         "--requirepass",
         "sword/fish",

@@ -1,8 +1,9 @@
 //! A real Apache Kafka: the jars from Maven Central, one combined broker and controller on
-//! loopback, up in a few seconds, gone with the tests.
+//! loopback, up in a few seconds, gone with whoever started it.
 
+use std::ffi::OsString;
 use std::fs;
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -18,6 +19,9 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 
+use crate::free_ports;
+use crate::process::{Process, Start};
+
 const VERSION: &str = "4.1.0";
 /// How long a broker may take to be up. It is 3 s on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,20 +29,34 @@ const PATIENCE: Duration = Duration::from_secs(60);
 static SHARED: OnceCell<Kafka> = OnceCell::const_new();
 static LIBRARIES: OnceCell<PathBuf> = OnceCell::const_new();
 
+/// A further listener of a broker.
+#[derive(Debug, Clone, Copy)]
+pub struct Listener {
+    /// Where the broker listens.
+    pub listens: SocketAddr,
+    /// Where those who asked there are told to come: what stands before the broker.
+    pub told: SocketAddr,
+}
+
+/// How a broker is set up.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Lines of `server.properties` beyond, or instead of, the usual ones.
+    pub properties: Vec<(String, String)>,
+    /// Listeners besides the one that [`Kafka::brokers`] names.
+    pub listeners: Vec<Listener>,
+    /// Variables of the broker's environment.
+    pub variables: Vec<(String, String)>,
+}
+
 /// One broker.
 #[derive(Debug)]
 pub struct Kafka {
     port: u16,
     /// Its settings and data. The shared broker's is never dropped: its supervisor removes it.
     home: TempDir,
-    running: Mutex<Option<Running>>,
-}
-
-/// A broker's process, behind a shell that kills it when the tests are gone.
-#[derive(Debug)]
-struct Running {
-    supervisor: Child,
-    pid: String,
+    variables: Vec<(String, String)>,
+    running: Mutex<Option<Process>>,
 }
 
 impl Kafka {
@@ -61,39 +79,20 @@ impl Kafka {
 
     /// A broker of one's own that was never started: its address refuses connections.
     pub async fn stopped(properties: &[(&str, &str)]) -> Self {
+        let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+        let properties = properties.iter().map(owned).collect();
+        Self::set_up(Options { properties, ..Options::default() }).await
+    }
+
+    /// A broker of one's own that was never started.
+    ///
+    /// # Panics
+    /// When its storage cannot be formatted.
+    pub async fn set_up(options: Options) -> Self {
         let home =
             tempfile::Builder::new().prefix("tidegate-kafka-").tempdir().expect("a directory");
         let [port, controller] = free_ports();
-        let data = home.path().join("data");
-        let mut settings = format!(
-            "process.roles=broker,controller\n\
-             node.id=1\n\
-             controller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
-             controller.listener.names=CONTROLLER\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
-             log.dirs={}\n\
-             offsets.topic.replication.factor=1\n\
-             offsets.topic.num.partitions=1\n\
-             transaction.state.log.replication.factor=1\n\
-             transaction.state.log.min.isr=1\n\
-             transaction.state.log.num.partitions=1\n\
-             share.coordinator.state.topic.replication.factor=1\n\
-             share.coordinator.state.topic.min.isr=1\n\
-             group.initial.rebalance.delay.ms=0\n\
-             broker.session.timeout.ms=2000\n\
-             broker.heartbeat.interval.ms=500\n\
-             auto.create.topics.enable=false\n\
-             delete.topic.enable=true\n\
-             num.network.threads=2\n\
-             num.io.threads=4\n\
-             log.cleaner.dedupe.buffer.size=2097152\n",
-            data.display()
-        );
-        for (name, value) in properties {
-            settings.push_str(&format!("{name}={value}\n"));
-        }
+        let settings = properties(&home.path().join("data"), port, controller, &options);
         fs::write(home.path().join("server.properties"), settings).expect("server.properties");
         let formatted = java(home.path())
             .await
@@ -107,7 +106,7 @@ impl Kafka {
             "Kafka's storage could not be formatted: {}",
             String::from_utf8_lossy(&formatted.stderr)
         );
-        Self { port, home, running: Mutex::new(None) }
+        Self { port, home, variables: options.variables, running: Mutex::new(None) }
     }
 
     /// What clients connect to.
@@ -116,78 +115,69 @@ impl Kafka {
     }
 
     /// Starts it again on its port with its data, and waits until it serves.
+    ///
+    /// # Panics
+    /// When it does not.
     pub async fn restart(&self) {
-        self.end("-TERM").await;
-        let mut supervisor = Command::new("sh")
-            .arg("-c")
-            // Reads the end of its input when the tests are gone, however they went.
-            .arg(
-                "\"$@\" >\"$HOME_DIR/out\" 2>&1 </dev/null & p=$!; echo $p; read -r word; \
-                 kill -9 $p 2>/dev/null; wait $p 2>/dev/null; \
-                 [ \"$word\" = keep ] || rm -rf \"$HOME_DIR\"",
-            )
-            .arg("kafka")
-            .args(java_args().await)
-            .arg("kafka.Kafka")
-            .arg(self.path().join("server.properties"))
-            .env("HOME_DIR", self.path())
-            // Not the terminal's Ctrl-C: the tests' end is its end.
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("sh runs");
-        let mut lines = BufReader::new(supervisor.stdout.take().expect("piped")).lines();
-        let pid = lines.next_line().await.expect("a line").expect("the broker's process id");
-        *self.running.lock().await = Some(Running { supervisor, pid });
+        self.end("TERM").await;
+        let mut words: Vec<OsString> = java_args().await.into_iter().map(Into::into).collect();
+        words.push("kafka.Kafka".into());
+        words.push(self.path().join("server.properties").into());
+        let out = self.path().join("out");
+        let start =
+            Start { words, variables: &self.variables, out: &out, remove: Some(self.path()) };
+        *self.running.lock().await = Some(Process::start(start).await);
         let deadline = Instant::now() + PATIENCE;
         while !self.serves().await {
-            let out = fs::read_to_string(self.path().join("out")).unwrap_or_default();
-            assert!(Instant::now() < deadline, "Kafka is not up after {PATIENCE:?}: {out}");
+            assert!(
+                Instant::now() < deadline,
+                "Kafka is not up after {PATIENCE:?}: {}",
+                self.said()
+            );
         }
+    }
+
+    /// What it has written to its output.
+    #[must_use]
+    pub fn said(&self) -> String {
+        fs::read_to_string(self.path().join("out")).unwrap_or_default()
+    }
+
+    /// Whether its process runs; it ends by itself when its disk fails.
+    pub async fn is_alive(&self) -> bool {
+        self.running.lock().await.as_ref().is_some_and(Process::is_alive)
     }
 
     /// Ends it in order. What it has written it keeps.
     pub async fn stop(&self) {
-        self.end("-TERM").await;
+        self.end("TERM").await;
     }
 
     /// Ends it as a power cut does.
     pub async fn kill(&self) {
-        self.end("-KILL").await;
+        self.end("KILL").await;
     }
 
     /// Stands still: connections stay open and nothing answers.
     pub async fn freeze(&self) {
-        self.signal("-STOP").await;
+        self.signal("STOP").await;
     }
 
     /// Goes on after [`Self::freeze`].
     pub async fn thaw(&self) {
-        self.signal("-CONT").await;
+        self.signal("CONT").await;
     }
 
-    async fn signal(&self, signal: &str) {
+    async fn signal(&self, name: &str) {
         if let Some(running) = &*self.running.lock().await {
-            let done = Command::new("kill").args([signal, &running.pid]).status().await;
-            assert!(done.expect("kill runs").success());
+            assert!(running.signal(name).await, "the broker is gone");
         }
     }
 
     async fn end(&self, signal: &str) {
-        let Some(mut running) = self.running.lock().await.take() else { return };
-        // Fails if it is gone already.
-        let _ = Command::new("kill").args([signal, &running.pid]).status().await;
-        let gone = async {
-            while Path::new("/proc").join(&running.pid).exists() && !zombie(&running.pid) {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        // Then the supervisor kills it.
-        let _ = tokio::time::timeout(PATIENCE, gone).await;
-        let mut stdin = running.supervisor.stdin.take().expect("piped");
-        stdin.write_all(b"keep\n").await.expect("the supervisor reads");
-        running.supervisor.wait().await.expect("the supervisor ends");
+        if let Some(running) = self.running.lock().await.take() {
+            running.end(signal, PATIENCE).await;
+        }
     }
 
     async fn serves(&self) -> bool {
@@ -229,13 +219,26 @@ impl Kafka {
 
     /// Makes a topic with these settings.
     pub async fn create_topic_with(&self, name: &str, partitions: i32, config: &[(&str, &str)]) {
+        self.try_create_topic(name, partitions, config).await.expect("made");
+    }
+
+    /// Makes a topic with these settings, unless somebody else was faster.
+    ///
+    /// # Errors
+    /// The broker's.
+    pub async fn try_create_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        config: &[(&str, &str)],
+    ) -> Result<(), RDKafkaErrorCode> {
         let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1))
             .set("message.timestamp.type", "LogAppendTime");
         for (key, value) in config {
             topic = topic.set(key, value);
         }
         let made = self.admin().create_topics([&topic], &timeouts()).await.expect("an answer");
-        made[0].as_ref().expect("made");
+        made.into_iter().next().expect("one").map(|_| ()).map_err(|(_, code)| code)
     }
 
     /// Deletes a topic and waits until it is gone.
@@ -345,15 +348,74 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.expect("no panic")
 }
 
-/// Dead, and its parent has not looked yet.
-fn zombie(pid: &str) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")))
-}
-
-fn free_ports() -> [u16; 2] {
-    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("an address").port())
+/// `server.properties`. What comes later in it wins.
+fn properties(data: &Path, port: u16, controller: u16, options: &Options) -> String {
+    let mut listeners = format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}");
+    let mut told = format!("PLAINTEXT://127.0.0.1:{port}");
+    let mut protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned();
+    for (n, listener) in options.listeners.iter().enumerate() {
+        listeners.push_str(&format!(",FURTHER{n}://{}", listener.listens));
+        told.push_str(&format!(",FURTHER{n}://{}", listener.told));
+        protocols.push_str(&format!(",FURTHER{n}:PLAINTEXT"));
+    }
+    let mut settings = format!(
+        "process.roles=broker,controller
+\
+         node.id=1
+\
+         controller.quorum.voters=1@127.0.0.1:{controller}
+\
+         listeners={listeners}
+\
+         advertised.listeners={told}
+\
+         controller.listener.names=CONTROLLER
+\
+         inter.broker.listener.name=PLAINTEXT
+\
+         listener.security.protocol.map={protocols}
+\
+         log.dirs={}
+\
+         offsets.topic.replication.factor=1
+\
+         offsets.topic.num.partitions=1
+\
+         transaction.state.log.replication.factor=1
+\
+         transaction.state.log.min.isr=1
+\
+         transaction.state.log.num.partitions=1
+\
+         share.coordinator.state.topic.replication.factor=1
+\
+         share.coordinator.state.topic.min.isr=1
+\
+         group.initial.rebalance.delay.ms=0
+\
+         broker.session.timeout.ms=2000
+\
+         broker.heartbeat.interval.ms=500
+\
+         auto.create.topics.enable=false
+\
+         delete.topic.enable=true
+\
+         num.network.threads=2
+\
+         num.io.threads=4
+\
+         log.cleaner.dedupe.buffer.size=2097152
+",
+        data.display()
+    );
+    for (name, value) in &options.properties {
+        settings.push_str(&format!(
+            "{name}={value}
+"
+        ));
+    }
+    settings
 }
 
 async fn java(directory: &Path) -> Command {

@@ -1,18 +1,16 @@
-//! A real Redis on loopback, up in milliseconds, gone with the tests.
+//! A real Redis on loopback, up in milliseconds, gone with whoever started it.
 
+use std::ffi::OsString;
 use std::fs;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use redis::{FromRedisValue, RedisResult};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, OnceCell};
 
-use super::eventually;
+use crate::process::{Process, Start};
+use crate::{eventually, free_ports};
 
 /// How long a server may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,14 +25,8 @@ pub struct Redis {
     home: TempDir,
     options: Vec<String>,
     password: Option<String>,
-    running: Mutex<Option<Running>>,
-}
-
-/// A server's process, behind a shell that kills it when the tests are gone.
-#[derive(Debug)]
-struct Running {
-    supervisor: Child,
-    pid: String,
+    variables: Vec<(String, String)>,
+    running: Mutex<Option<Process>>,
 }
 
 impl Redis {
@@ -58,7 +50,7 @@ impl Redis {
     /// A server of one's own that was never started: its address refuses connections.
     pub fn stopped(options: &[&str]) -> Self {
         Self {
-            port: free_port(),
+            port: free_ports::<1>()[0],
             home: tempfile::Builder::new()
                 .prefix("tidegate-redis-")
                 .tempdir()
@@ -68,10 +60,31 @@ impl Redis {
                 .windows(2)
                 .find(|pair| pair[0] == "--requirepass")
                 .map(|pair| pair[1].to_owned()),
+            variables: Vec::new(),
             running: Mutex::new(None),
         }
     }
 
+    /// Sets variables of the server's environment, for when it is started next.
+    #[must_use]
+    pub fn with_variables(mut self, variables: Vec<(String, String)>) -> Self {
+        self.variables = variables;
+        self
+    }
+
+    /// What it has written to its output since it was started.
+    #[must_use]
+    pub fn said(&self) -> String {
+        fs::read_to_string(self.home.path().join("out")).unwrap_or_default()
+    }
+
+    /// Whether its process runs; it ends by itself when it cannot write its file.
+    pub async fn is_alive(&self) -> bool {
+        self.running.lock().await.as_ref().is_some_and(Process::is_alive)
+    }
+
+    /// The port that it listens on.
+    #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -93,32 +106,22 @@ impl Redis {
 
     /// Starts it again on its port with its data, and waits until it serves.
     pub async fn restart(&self) {
-        self.end("-TERM").await;
-        let mut supervisor = Command::new("sh")
-            .arg("-c")
-            // Reads the end of its input when the tests are gone, however they went.
-            .arg(
-                "\"$@\" >\"$HOME_DIR/out\" 2>&1 </dev/null & p=$!; echo $p; read -r word; \
-                 kill -9 $p 2>/dev/null; wait $p 2>/dev/null; \
-                 [ \"$word\" = keep ] || rm -rf \"$HOME_DIR\"",
-            )
-            .args(["redis", "redis-server", "--bind", "127.0.0.1"])
-            .args(["--port", &self.port.to_string()])
-            .args(["--save", "", "--appendonly", "yes", "--appendfsync", "always"])
-            .arg("--dir")
-            .arg(self.home.path())
-            .args(&self.options)
-            .env("HOME_DIR", self.home.path())
-            // Not the terminal's Ctrl-C: the tests' end is its end.
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("sh runs");
-        let mut lines = BufReader::new(supervisor.stdout.take().expect("piped")).lines();
-        let pid = lines.next_line().await.expect("a line").expect("the server's process id");
-        *self.running.lock().await = Some(Running { supervisor, pid });
+        self.end("TERM").await;
+        let mut words: Vec<OsString> =
+            ["redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]
+                .map(Into::into)
+                .to_vec();
+        words.extend(["--appendfsync", "always", "--port"].map(Into::into));
+        words.push(self.port.to_string().into());
+        words.push("--dir".into());
+        words.push(self.home.path().into());
+        words.extend(self.options.iter().map(Into::into));
         let out = self.home.path().join("out");
+        // What the last one said is not this one's.
+        let _ = fs::remove_file(&out);
+        let start =
+            Start { words, variables: &self.variables, out: &out, remove: Some(self.home.path()) };
+        *self.running.lock().await = Some(Process::start(start).await);
         eventually("Redis is up", PATIENCE, async || {
             let said = fs::read_to_string(&out).unwrap_or_default();
             assert!(
@@ -133,12 +136,12 @@ impl Redis {
 
     /// Ends it in order. What it has written it keeps.
     pub async fn stop(&self) {
-        self.end("-TERM").await;
+        self.end("TERM").await;
     }
 
     /// Ends it as a power cut does.
     pub async fn kill(&self) {
-        self.end("-KILL").await;
+        self.end("KILL").await;
     }
 
     /// Removes all that it has written. Not while it runs.
@@ -149,32 +152,24 @@ impl Redis {
 
     /// Stands still: connections stay open and nothing answers.
     pub async fn freeze(&self) {
-        self.signal("-STOP").await;
+        self.signal("STOP").await;
     }
 
     /// Goes on after [`Self::freeze`].
     pub async fn thaw(&self) {
-        self.signal("-CONT").await;
+        self.signal("CONT").await;
     }
 
-    async fn signal(&self, signal: &str) {
+    async fn signal(&self, name: &str) {
         if let Some(running) = &*self.running.lock().await {
-            let done = Command::new("kill").args([signal, &running.pid]).status().await;
-            assert!(done.expect("kill runs").success());
+            assert!(running.signal(name).await, "Redis is gone");
         }
     }
 
     async fn end(&self, signal: &str) {
-        let Some(mut running) = self.running.lock().await.take() else { return };
-        // Fails if it is gone already.
-        let _ = Command::new("kill").args([signal, &running.pid]).status().await;
-        eventually("Redis has ended", PATIENCE, async || {
-            !Path::new("/proc").join(&running.pid).exists() || zombie(&running.pid)
-        })
-        .await;
-        let mut stdin = running.supervisor.stdin.take().expect("piped");
-        stdin.write_all(b"keep\n").await.expect("the supervisor reads");
-        running.supervisor.wait().await.expect("the supervisor ends");
+        if let Some(running) = self.running.lock().await.take() {
+            running.end(signal, PATIENCE).await;
+        }
     }
 
     /// Runs a command on a connection of its own.
@@ -206,16 +201,4 @@ impl Drop for Redis {
         // The supervisor's input ends with it.
         self.running.get_mut().take();
     }
-}
-
-/// Dead, and its parent has not looked yet.
-fn zombie(pid: &str) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")))
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
 }

@@ -1,0 +1,35 @@
+//! The real things that tests and load tests start for themselves: Apache Kafka, Redis, and any
+//! other process that must not outlive them.
+//!
+//! Whoever cannot go on without one of them is a test, so what fails here panics and says why.
+
+pub mod kafka;
+pub mod process;
+pub mod redis;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// Waits until `holds` does.
+///
+/// # Panics
+/// With `what` if it does not within `patience`.
+pub async fn eventually(what: &str, patience: Duration, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + patience;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "{what}: not within {patience:?}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Ports that were free on 127.0.0.1 a moment ago, each another.
+///
+/// # Panics
+/// When there are none.
+#[must_use]
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("an address").port())
+}
