@@ -13,6 +13,8 @@ pub struct Faults {
     pub doubled: u64,
     /// Numbers that came after a higher one.
     pub out_of_order: u64,
+    /// Numbers that never came where the server had said that something is missing.
+    pub missed: u64,
 }
 
 impl Faults {
@@ -21,6 +23,7 @@ impl Faults {
         self.lost += other.lost;
         self.doubled += other.doubled;
         self.out_of_order += other.out_of_order;
+        self.missed += other.missed;
     }
 }
 
@@ -31,6 +34,8 @@ pub struct Checker {
     next: Option<u64>,
     /// Numbers that were skipped, `[from, to)`. Allocates nothing as long as nothing is wrong.
     holes: Vec<(u64, u64)>,
+    /// The server has said that something is missing before the next number.
+    told: bool,
     faults: Faults,
 }
 
@@ -47,11 +52,22 @@ impl Checker {
         Self::default()
     }
 
+    /// The server says that something is missing: a hole before the next number is no loss.
+    pub fn gap(&mut self) {
+        self.told = true;
+    }
+
     /// Takes a number. `false` if it had come before.
     pub fn take(&mut self, seq: u64) -> bool {
         let next = self.next.unwrap_or(seq);
+        let told = std::mem::take(&mut self.told);
         if seq == next {
             self.next = Some(next + 1);
+            return true;
+        }
+        if seq > next && told {
+            self.faults.missed += seq - next;
+            self.next = Some(seq + 1);
             return true;
         }
         if seq > next {
@@ -82,6 +98,12 @@ impl Checker {
         }
     }
 
+    /// The next number in order, once there was one.
+    #[must_use]
+    pub fn expected(&self) -> Option<u64> {
+        self.next
+    }
+
     /// What was wrong so far.
     #[must_use]
     pub fn faults(&self) -> Faults {
@@ -92,7 +114,12 @@ impl Checker {
     #[must_use]
     pub fn finish(&self, end: u64) -> Faults {
         let mut faults = self.faults;
-        faults.lost += self.next.map_or(0, |next| end.saturating_sub(next));
+        let rest = self.next.map_or(0, |next| end.saturating_sub(next));
+        if self.told {
+            faults.missed += rest;
+        } else {
+            faults.lost += rest;
+        }
         faults
     }
 }
@@ -105,7 +132,7 @@ mod tests {
         for &seq in seqs {
             checker.take(seq);
         }
-        let Faults { lost, doubled, out_of_order } = checker.finish(end);
+        let Faults { lost, doubled, out_of_order, .. } = checker.finish(end);
         (lost, doubled, out_of_order)
     }
 
@@ -130,6 +157,21 @@ mod tests {
     fn a_late_reader_owes_nothing_from_before_its_first_event() {
         assert_eq!(check(Checker::from_first_seen(), &[7, 8, 10], 11), (1, 0, 0));
         assert_eq!(check(Checker::from_first_seen(), &[], 11), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_the_server_says_is_missing_is_not_lost() {
+        let mut checker = Checker::from(0);
+        checker.take(0);
+        checker.gap();
+        checker.take(3);
+        checker.take(5);
+        let faults = Faults { lost: 1, missed: 2, ..Faults::default() };
+        assert_eq!(checker.finish(6), faults);
+        checker.gap();
+        assert_eq!(checker.finish(8), Faults { missed: 4, ..faults });
+        checker.take(6);
+        assert_eq!(checker.finish(8), Faults { lost: 2, ..faults }, "a gap hides one hole");
     }
 
     #[test]

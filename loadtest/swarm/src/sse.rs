@@ -54,47 +54,21 @@ struct LastId {
     complete: Vec<u8>,
 }
 
-/// Reads one event stream.
+/// Cuts a stream into its lines, wherever its bytes were cut.
 #[derive(Debug, Default)]
-pub struct Parser {
+pub struct Lines {
     /// The first bytes of a line whose end has not arrived.
     line: Vec<u8>,
     /// The line that is being read has bytes in `line`, or had more than are kept.
     partial: bool,
     /// The last byte was CR: an LF now belongs to it.
     after_cr: bool,
-    has_data: bool,
-    event: Event,
-    last_id: Option<Box<LastId>>,
 }
 
-impl Parser {
-    /// A parser that remembers the last id; others save the memory.
-    #[must_use]
-    pub fn with_last_id() -> Self {
-        Self { last_id: Some(Box::default()), ..Self::default() }
-    }
-
-    /// The id of the last complete block, empty if there was none or if ids are not kept.
-    #[must_use]
-    pub fn last_id(&self) -> &[u8] {
-        self.last_id.as_ref().map_or(&[], |id| &id.complete)
-    }
-
-    /// Forgets a block that was cut off, and keeps the last id for the next connection.
-    pub fn restart(&mut self) {
-        self.line.clear();
-        self.partial = false;
-        self.after_cr = false;
-        self.has_data = false;
-        self.event = Event::default();
-        if let Some(id) = &mut self.last_id {
-            id.pending.clear();
-        }
-    }
-
-    /// Reads some bytes and reports every block that they complete.
-    pub fn feed(&mut self, mut bytes: &[u8], mut on_event: impl FnMut(Event)) {
+impl Lines {
+    /// Reads some bytes and reports every line that they complete, without its end. Of a line that
+    /// arrives in parts at most 4 KiB are reported.
+    pub fn feed(&mut self, mut bytes: &[u8], mut on_line: impl FnMut(&[u8])) {
         while !bytes.is_empty() {
             if std::mem::take(&mut self.after_cr) && bytes[0] == b'\n' {
                 bytes = &bytes[1..];
@@ -110,12 +84,10 @@ impl Parser {
             if self.partial {
                 self.keep(line);
                 self.partial = false;
-                let mut kept = std::mem::take(&mut self.line);
-                self.line(&kept, &mut on_event);
-                kept.clear();
-                self.line = kept;
+                on_line(&self.line);
+                self.line.clear();
             } else {
-                self.line(line, &mut on_event);
+                on_line(line);
             }
         }
     }
@@ -126,6 +98,61 @@ impl Parser {
         self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
+    /// Forgets a line that was cut off.
+    pub fn restart(&mut self) {
+        self.line.clear();
+        self.partial = false;
+        self.after_cr = false;
+    }
+}
+
+/// Reads one event stream.
+#[derive(Debug, Default)]
+pub struct Parser {
+    lines: Lines,
+    block: Block,
+}
+
+/// The block that is being read, and the ids so far.
+#[derive(Debug, Default)]
+struct Block {
+    has_data: bool,
+    event: Event,
+    last_id: Option<Box<LastId>>,
+}
+
+impl Parser {
+    /// A parser that remembers the last id; others save the memory.
+    #[must_use]
+    pub fn with_last_id() -> Self {
+        let block = Block { last_id: Some(Box::default()), ..Block::default() };
+        Self { block, ..Self::default() }
+    }
+
+    /// The id of the last complete block, empty if there was none or if ids are not kept.
+    #[must_use]
+    pub fn last_id(&self) -> &[u8] {
+        self.block.last_id.as_ref().map_or(&[], |id| &id.complete)
+    }
+
+    /// Forgets a block that was cut off, and keeps the last id for the next connection.
+    pub fn restart(&mut self) {
+        self.lines.restart();
+        self.block.has_data = false;
+        self.block.event = Event::default();
+        if let Some(id) = &mut self.block.last_id {
+            id.pending.clear();
+        }
+    }
+
+    /// Reads some bytes and reports every block that they complete.
+    pub fn feed(&mut self, bytes: &[u8], mut on_event: impl FnMut(Event)) {
+        let block = &mut self.block;
+        self.lines.feed(bytes, |line| block.line(line, &mut on_event));
+    }
+}
+
+impl Block {
     fn line(&mut self, line: &[u8], on_event: &mut impl FnMut(Event)) {
         if line.is_empty() {
             if let Some(id) = &mut self.last_id
@@ -156,7 +183,9 @@ impl Parser {
     }
 }
 
-fn kind(name: &[u8]) -> Kind {
+/// What an event of this name is.
+#[must_use]
+pub fn kind(name: &[u8]) -> Kind {
     match name.strip_prefix(b"tidegate.") {
         None => Kind::Delivery,
         Some(b"connected") => Kind::Connected,
@@ -238,7 +267,7 @@ mod tests {
         for _ in 0..100 {
             parser.feed(&[b'x'; 1000], |event| events.push(event));
         }
-        assert!(parser.line.len() <= KEPT_BYTES);
+        assert!(parser.lines.line.len() <= KEPT_BYTES);
         parser.feed(b"\"}\n\n", |event| events.push(event));
         assert_eq!(events, [Event { kind: Kind::Delivery, seq: Some(5), sent: 6 }]);
     }
