@@ -7,6 +7,7 @@ mod cli;
 mod clients;
 mod console;
 mod cors;
+mod faults;
 mod foreign;
 mod history;
 mod kafka_log;
