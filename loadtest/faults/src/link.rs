@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::wire::{self, BUFFER_BYTES};
+
 const CONNECT: Duration = Duration::from_secs(5);
+const BACKLOG: u32 = 1024;
 const CHUNK: usize = 16 * 1024;
 
 /// How a connection is cut.
@@ -52,7 +55,12 @@ impl Link {
     /// # Errors
     /// What the system says.
     pub async fn start(on: IpAddr, to: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind((on, 0)).await?;
+        let socket = if on.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // The connections get it from their listener.
+        socket.set_recv_buffer_size(BUFFER_BYTES)?;
+        socket.set_send_buffer_size(BUFFER_BYTES)?;
+        socket.bind((on, 0).into())?;
+        let listener = socket.listen(BACKLOG)?;
         let addr = listener.local_addr()?;
         let state = State { still: false, cuts: 0, cut: Cut::Fin, one_in: 1 };
         let (state, follow) = watch::channel(state);
@@ -123,14 +131,13 @@ async fn forward(
     state: watch::Receiver<State>,
     number: u64,
 ) -> io::Result<()> {
-    let far = timeout(CONNECT, TcpStream::connect(to)).await.map_err(io::Error::from).flatten();
+    let far = timeout(CONNECT, wire::connect(to)).await.map_err(io::Error::from).flatten();
     let mut far = match far {
         Ok(far) => far,
         // Refused there, refused here.
         Err(_) => return reset(&near),
     };
     near.set_nodelay(true)?;
-    far.set_nodelay(true)?;
     let before = state.borrow().cuts;
     let ended = {
         let (near_in, near_out) = near.split();

@@ -189,15 +189,22 @@ impl Publisher {
             Audience::All { kind } => (format!("/v1/sse/broadcast/types/{kind}"), None),
         };
         let user = user.map(|u| format!("\"user\":{{\"to_user\":\"{u}\"}},")).unwrap_or_default();
-        let pad = &self.pad;
-        let body =
-            format!("{{{user}\"data\":{{\"series\":\"{name}\",\"seq\":{seq},\"pad\":\"{pad}\"}}}}");
+        let (pad, t) = (&self.pad, now_ms());
+        let body = format!(
+            "{{{user}\"data\":{{\"series\":\"{name}\",\"seq\":{seq},\"t\":{t},\"pad\":\"{pad}\"}}}}"
+        );
         format!(
             "POST {path} HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n\
              Idempotency-Key: {name}:{seq}:{key}\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         )
     }
+}
+
+/// The time, as events carry it: milliseconds since the Unix epoch.
+#[must_use]
+pub fn now_ms() -> u64 {
+    tidegate_swarm::clock::now() / 1_000_000
 }
 
 fn outcome(answer: &Answer) -> Outcome {

@@ -57,6 +57,8 @@ pub struct Outcome {
     pub reconnects: u64,
     /// The longest time in which a reader got nothing, not even a heartbeat.
     pub silence: Duration,
+    /// The longest time from the request of an event to its delivery.
+    pub delay: Duration,
     /// Requests of publishers, and what they were told: duplicates, not accepted, unknown, busy, broken.
     pub requests: [(&'static str, u64); 6],
     /// Why streams ended that were told goodbye.
@@ -83,6 +85,7 @@ impl Outcome {
             outcome.reconnects += book.reconnects.len() as u64;
             outcome.reconnects_at.extend(book.reconnects.iter().map(|at| *at - began));
             outcome.silence = outcome.silence.max(book.silence);
+            outcome.delay = outcome.delay.max(book.delay);
             for gap in &book.gaps {
                 outcome.gaps.push(told(gap, &episodes));
             }
@@ -134,6 +137,7 @@ impl Outcome {
             "gaps": self.gap_counts(),
             "reconnects": self.reconnects,
             "longest_silence_ms": u64::try_from(self.silence.as_millis()).unwrap_or(u64::MAX),
+            "longest_delay_ms": u64::try_from(self.delay.as_millis()).unwrap_or(u64::MAX),
             "publishers": self.requests.iter().copied().collect::<BTreeMap<_, _>>(),
             "goodbyes": self.goodbyes,
             "faults": self.episodes.iter().map(|e| e.fault.name()).collect::<Vec<_>>(),
@@ -178,12 +182,14 @@ impl fmt::Display for Outcome {
         writeln!(
             f,
             "acknowledged {}, delivered {}, lost {lost}, doubled {doubled}, out of order \
-             {out_of_order}, gaps {} ({missed} events), reconnects {}, longest silence {:.1} s",
+             {out_of_order}, gaps {} ({missed} events), reconnects {}, longest silence {:.1} s, \
+             longest delay {:.1} s",
             self.acknowledged,
             self.delivered,
             self.gaps.len(),
             self.reconnects,
-            self.silence.as_secs_f64()
+            self.silence.as_secs_f64(),
+            self.delay.as_secs_f64()
         )?;
         let mut told = String::new();
         for (name, count) in self.requests {

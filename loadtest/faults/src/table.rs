@@ -29,7 +29,7 @@ impl Table {
         let command = format!("`faults run --log {log} --once --fault {name} --seed {seed}`");
         let how = fault.how();
         if let Some((_, why)) = outcome.not_tried.first() {
-            self.rows.push(format!("| {name} | {how} | {command} | not tried: {why} | | | | |"));
+            self.rows.push(format!("| {name} | {how} | {command} | not tried: {why} | | | | | |"));
             return;
         }
         let Faults { lost, doubled, out_of_order, .. } = outcome.faults;
@@ -46,10 +46,11 @@ impl Table {
         };
         self.rows.push(format!(
             "| {name} | {how} | {command} | {} | {lost} / {doubled} / {out_of_order} | \
-             {gaps}{surprises} | {} | {:.1} s |",
+             {gaps}{surprises} | {} | {:.1} s | {:.1} s |",
             outcome.acknowledged,
             outcome.reconnects,
-            outcome.silence.as_secs_f64()
+            outcome.silence.as_secs_f64(),
+            outcome.delay.as_secs_f64()
         ));
     }
 }
@@ -59,7 +60,8 @@ impl fmt::Display for Table {
         writeln!(
             f,
             "| fault | how | command | acknowledged | lost / doubled / out of order | gaps | \
-             reconnects | longest silence |\n| --- | --- | --- | --- | --- | --- | --- | --- |"
+             reconnects | longest silence | longest delay |\n| --- | --- | --- | --- | --- | --- | --- | --- \
+             | --- |"
         )?;
         self.rows.iter().try_for_each(|row| writeln!(f, "{row}"))
     }

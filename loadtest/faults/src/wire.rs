@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use tidegate_swarm::http::{Decoder, Head, Piece};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// How long a connection may take to stand.
 const CONNECT: Duration = Duration::from_secs(5);
+/// What the kernel keeps of a connection, each way.
+pub const BUFFER_BYTES: u32 = 16 * 1024;
 /// The longest body of an answer that is kept. Ours are problems and receipts.
 const BODY_BYTES: usize = 64 * 1024;
 
@@ -51,9 +53,7 @@ impl Wire {
     /// # Errors
     /// What the system says, or that it took too long.
     pub async fn connect(to: SocketAddr) -> io::Result<Self> {
-        let socket =
-            timeout(CONNECT, TcpStream::connect(to)).await.map_err(|_| ErrorKind::TimedOut)??;
-        socket.set_nodelay(true)?;
+        let socket = timeout(CONNECT, connect(to)).await.map_err(|_| ErrorKind::TimedOut)??;
         Ok(Self { socket, decoder: Decoder::default(), unread: Vec::new() })
     }
 
@@ -105,6 +105,20 @@ impl Wire {
             }
         }
     }
+}
+
+/// Connects a socket of small buffers: the kernel's own would hold minutes of events for a reader
+/// that stands still.
+///
+/// # Errors
+/// What the system says.
+pub async fn connect(to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_recv_buffer_size(BUFFER_BYTES)?;
+    socket.set_send_buffer_size(BUFFER_BYTES)?;
+    let socket = socket.connect(to).await?;
+    socket.set_nodelay(true)?;
+    Ok(socket)
 }
 
 /// Asks for something on a connection of its own.

@@ -24,7 +24,7 @@ use crate::process::{Process, Start};
 
 const VERSION: &str = "4.1.0";
 /// How long a broker may take to be up. It is 3 s on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 static SHARED: OnceCell<Kafka> = OnceCell::const_new();
 static LIBRARIES: OnceCell<PathBuf> = OnceCell::const_new();

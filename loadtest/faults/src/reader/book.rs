@@ -7,6 +7,7 @@ use tidegate_swarm::sequence::{Checker, Faults};
 use tokio::time::Instant;
 
 use crate::plan::{ReaderPlan, Series};
+use crate::publisher::now_ms;
 
 /// How many surprises of a reader are remembered.
 const REMEMBERED: usize = 10;
@@ -46,6 +47,8 @@ pub struct Book {
     pub surprises: Vec<String>,
     /// The longest time in which nothing came.
     pub silence: Duration,
+    /// The longest time from the request of an event to its delivery.
+    pub delay: Duration,
     /// When something came last.
     pub heard: Instant,
     /// An id has come: from here on everything is owed.
@@ -69,6 +72,7 @@ impl Book {
             goodbyes: BTreeMap::new(),
             surprises: Vec::new(),
             silence: Duration::ZERO,
+            delay: Duration::ZERO,
             heard: now,
             has_cursor: false,
             cursor_since: now,
@@ -119,6 +123,8 @@ impl Book {
         let Some(checker) = self.checkers.get_mut(&at) else {
             return self.surprise(format!("an event for others: {envelope}"));
         };
+        let sent = envelope["data"]["t"].as_u64().unwrap_or(0);
+        self.delay = self.delay.max(Duration::from_millis(now_ms().saturating_sub(sent)));
         let before = checker.faults();
         checker.take(seq);
         let after = checker.faults();
