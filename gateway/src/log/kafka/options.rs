@@ -159,6 +159,12 @@ impl Options {
                 .set("heartbeat.interval.ms", HEARTBEAT_MS.to_string());
         }
         self.pass_through(&mut config);
+        // Only these lines tell of a topic that was made anew: see `consumer::made_anew`.
+        let debug = match config.get("debug") {
+            Some(passed) => format!("{passed},topic"),
+            None => "topic".to_owned(),
+        };
+        config.set("debug", debug).set_log_level(RDKafkaLogLevel::Debug);
         match protocol {
             GroupProtocol::Classic => {
                 config.set("group.protocol", "classic");

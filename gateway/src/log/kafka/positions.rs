@@ -10,7 +10,7 @@ use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
 use super::survey::{Reach, Survey};
 use super::topics::Topic;
-use crate::cursor::Shard;
+use crate::cursor::{Shard, Tag};
 use crate::log::Source;
 
 /// A partition: the index of its topic's source, and its number.
@@ -33,10 +33,45 @@ pub(super) struct Place {
     pub(super) from_window: bool,
     /// Where it ended when the log was opened.
     pub(super) until: Option<i64>,
-    /// The time of the last record, in milliseconds since the Unix epoch.
-    pub(super) last_time: Option<i64>,
     /// How far it reached at the last survey; `None` if it had no leader.
     pub(super) reach: Option<Reach>,
+    /// The last record.
+    last: Option<Last>,
+    /// It was assigned from the last record on, and nothing has come yet: the log may be another
+    /// one that has grown past this place meanwhile, which only that record can tell.
+    unproven: bool,
+    /// The log has another record in the last one's place.
+    replaced: bool,
+}
+
+impl Place {
+    /// Begins at `next`, whatever was there before.
+    pub(super) fn begin(&mut self, next: i64) {
+        self.next = Some(next);
+        self.last = None;
+        self.unproven = false;
+        self.replaced = false;
+    }
+}
+
+/// What is known of a partition's last record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Last {
+    offset: i64,
+    /// In milliseconds since the Unix epoch.
+    time: i64,
+    tag: Tag,
+}
+
+/// What a record is to the pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// The partition's next one.
+    Next,
+    /// One that was handed on, or that is not read from here.
+    Passed,
+    /// Not the one that was handed on from its place: the log is another one.
+    Replaced,
 }
 
 /// Why a partition is read from another offset than the one that follows.
@@ -55,16 +90,37 @@ pub(super) struct Positions {
     sources: Vec<Source>,
     by_name: HashMap<Arc<str>, usize, foldhash::fast::RandomState>,
     places: BTreeMap<Part, Place>,
+    /// A topic was made anew: what is read may be of another log.
+    doubted: bool,
 }
 
 impl Positions {
     pub(super) fn new(topics: &[Topic]) -> Self {
-        let mut positions =
-            Self { sources: Vec::new(), by_name: HashMap::default(), places: BTreeMap::new() };
+        let mut positions = Self {
+            sources: Vec::new(),
+            by_name: HashMap::default(),
+            places: BTreeMap::new(),
+            doubted: false,
+        };
         for topic in topics {
             positions.index_of(topic);
         }
         positions
+    }
+
+    /// Takes no record any more.
+    pub(super) fn doubt(&mut self) {
+        self.doubted = true;
+    }
+
+    /// Takes records again: they come from a consumer that begins.
+    pub(super) fn trust(&mut self) {
+        self.doubted = false;
+    }
+
+    /// Whether a topic was made anew since the consumer began.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubted
     }
 
     /// The index of the topic's source, made if there is none.
@@ -183,8 +239,8 @@ impl Positions {
                     Some(next) if still && next < reach.low => Move::To(reach.low),
                     // Cut off, or made anew: what follows the last record that was handed on is
                     // new. By time, since offsets of another log say nothing.
-                    Some(next) if still && next > reach.high => {
-                        place.last_time.map_or(Move::To(reach.low), Move::Since)
+                    Some(next) if still && (place.replaced || next > reach.high) => {
+                        place.last.map_or(Move::To(reach.low), |last| Move::Since(last.time))
                     }
                     Some(_) => return None,
                 };
@@ -193,21 +249,32 @@ impl Positions {
             .collect()
     }
 
-    /// Whether the record at `offset` is the partition's next one; moves on past it.
-    pub(super) fn advance(&mut self, part: Part, offset: i64, time: i64) -> bool {
-        let Some(place) = self.places.get_mut(&part) else { return false };
-        match place.next {
-            Some(next) if offset >= next => {
-                place.next = Some(offset + 1);
-                place.last_time = Some(time);
-                true
+    /// What the record at `offset` is; moves on past it if it is the partition's next one.
+    pub(super) fn advance(&mut self, part: Part, offset: i64, time: i64, tag: Tag) -> Taken {
+        let Some(place) = self.places.get_mut(&part) else { return Taken::Passed };
+        let Some(next) = place.next else { return Taken::Passed };
+        let this = Last { offset, time, tag };
+        if place.unproven
+            && let Some(last) = place.last.filter(|last| last.offset <= offset)
+        {
+            place.unproven = false;
+            // A record that is gone, as compaction and age have it, tells nothing.
+            place.replaced = last.offset == offset && last != this;
+            if place.replaced {
+                return Taken::Replaced;
             }
-            _ => false,
         }
+        if offset < next {
+            return Taken::Passed;
+        }
+        place.next = Some(offset + 1);
+        place.last = Some(this);
+        Taken::Next
     }
 
     /// Writes the pod's places into an assignment. Those that are not known yet are returned: they
-    /// have to be paused, and are set to the log's start meanwhile.
+    /// have to be paused, and are set to the log's start meanwhile. The others begin with the last
+    /// record that was handed on, if there is one, so that it can be seen whether it still is.
     pub(super) fn assign(&mut self, assignment: &mut TopicPartitionList) -> TopicPartitionList {
         let mut held = TopicPartitionList::new();
         for mut element in assignment.elements() {
@@ -222,7 +289,9 @@ impl Positions {
             let place = self.places.entry(part).or_default();
             place.assigned = true;
             place.held = place.next.is_none();
-            let offset = place.next.map_or(KafkaOffset::Beginning, KafkaOffset::Offset);
+            place.unproven = place.last.is_some();
+            let from = place.last.map(|last| last.offset).or(place.next);
+            let offset = from.map_or(KafkaOffset::Beginning, KafkaOffset::Offset);
             // Cannot fail: neither value is one that librdkafka has no number for.
             if let Err(error) = element.set_offset(offset) {
                 tracing::error!(%error, "an offset could not be set");
@@ -299,13 +368,15 @@ mod tests {
     #[test]
     fn each_offset_of_a_partition_is_taken_once_and_holes_are_fine() {
         let mut positions = positions(1);
-        assert!(!positions.advance((0, 0), 7, 1), "its place is not known");
+        let mut take = |partition, offset| positions.advance((0, partition), offset, 1, Tag(1));
+        assert_eq!(take(0, 7), Taken::Passed, "its place is not known");
         positions.get_mut((0, 0)).expect("there").next = Some(7);
-        assert!(positions.advance((0, 0), 7, 1));
-        assert!(!positions.advance((0, 0), 7, 1), "a repeat");
-        assert!(positions.advance((0, 0), 9, 2), "8 is a hole");
-        assert!(!positions.advance((0, 0), 8, 2));
-        assert!(!positions.advance((0, 1), 8, 2), "no such partition");
+        let mut take = |partition, offset| positions.advance((0, partition), offset, 1, Tag(1));
+        assert_eq!(take(0, 7), Taken::Next);
+        assert_eq!(take(0, 7), Taken::Passed, "a repeat");
+        assert_eq!(take(0, 9), Taken::Next, "8 is a hole");
+        assert_eq!(take(0, 8), Taken::Passed);
+        assert_eq!(take(1, 8), Taken::Passed, "no such partition");
     }
 
     #[test]
@@ -326,6 +397,44 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_was_replaced_and_has_grown_is_known_by_the_last_record() {
+        let again = |time, tag| {
+            let mut positions = positions(1);
+            positions.get_mut((0, 0)).expect("there").begin(7);
+            assert_eq!(positions.advance((0, 0), 7, 5, Tag(1)), Taken::Next);
+            let mut list = TopicPartitionList::new();
+            list.add_partition("t", 0);
+            assert_eq!(positions.assign(&mut list).count(), 0);
+            assert_eq!(list.elements()[0].offset(), KafkaOffset::Offset(7), "once more");
+            let taken = positions.advance((0, 0), 7, time, tag);
+            (positions, taken)
+        };
+        let (mut same, taken) = again(5, Tag(1));
+        assert_eq!(taken, Taken::Passed);
+        assert_eq!(same.advance((0, 0), 8, 6, Tag(2)), Taken::Next);
+        for (time, tag) in [(6, Tag(1)), (5, Tag(2))] {
+            let (mut other, taken) = again(time, tag);
+            assert_eq!(taken, Taken::Replaced);
+            assert!(other.moves(false, 0).is_empty(), "it is being read");
+            assert_eq!(other.moves(true, 0)[0].2, Move::Since(5));
+            other.get_mut((0, 0)).expect("there").begin(8);
+            assert!(other.moves(true, 0).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_last_record_that_is_gone_proves_nothing() {
+        let mut positions = positions(1);
+        positions.get_mut((0, 0)).expect("there").begin(7);
+        assert_eq!(positions.advance((0, 0), 7, 5, Tag(1)), Taken::Next);
+        let mut list = TopicPartitionList::new();
+        list.add_partition("t", 0);
+        positions.assign(&mut list);
+        assert_eq!(positions.advance((0, 0), 9, 6, Tag(2)), Taken::Next);
+        assert_eq!(positions.advance((0, 0), 7, 6, Tag(3)), Taken::Passed);
+    }
+
+    #[test]
     fn a_place_outside_of_the_log_moves_only_when_nothing_was_read_meanwhile() {
         let mut positions = positions(3);
         for (partition, next) in [(0, 3), (1, 12), (2, 7)] {
@@ -336,7 +445,8 @@ mod tests {
             positions.moves(true, 0).into_iter().map(|(p, _, to)| (p.1, to)).collect()
         };
         assert_eq!(of(&positions), [(0, Move::To(5)), (1, Move::To(5))]);
-        positions.get_mut((0, 1)).expect("there").last_time = Some(77);
+        let last = Last { offset: 11, time: 77, tag: Tag(1) };
+        positions.get_mut((0, 1)).expect("there").last = Some(last);
         assert_eq!(of(&positions), [(0, Move::To(5)), (1, Move::Since(77))]);
     }
 

@@ -70,6 +70,33 @@ async fn a_topic_that_was_made_anew_begins_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_made_anew_and_has_outgrown_the_old_one_begins_anew() {
+    both(Assignment::Group, Assignment::Manual, async |assignment| {
+        let kafka = Kafka::shared().await;
+        let mut config = settings(kafka);
+        config.kafka.assignment = assignment;
+        config.kafka.partitions = 1;
+        let pod = Pod::ready(&config).await;
+        for n in 0..3 {
+            pod.publish("room", &n.to_string()).await;
+        }
+        pod.sees("room", &numbers(0..3)).await;
+        let topic = &config.kafka.events_topic;
+        kafka.delete_topic(topic).await;
+        kafka.create_topic(topic, 1).await;
+        // All at once: the log is past the pod's place before the pod looks at it again.
+        let producer: BaseProducer = kafka.client().create().expect("a producer");
+        for value in numbers(3..40) {
+            producer.send(BaseRecord::to(topic).key("room").payload(&value)).expect("queued");
+        }
+        producer.flush(SOON).expect("written");
+        pod.sees("room", &numbers(0..40)).await;
+        pod.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_missing_topic_that_must_not_be_made_is_named_until_it_is_there() {
     let kafka = Kafka::shared().await;
     let mut config = settings(kafka);

@@ -16,7 +16,7 @@ use crate::config::Assignment;
 use crate::log::Sink;
 use crate::log::kafka::native;
 use crate::log::kafka::options::GroupProtocol;
-use crate::log::kafka::positions::Part;
+use crate::log::kafka::positions::{Part, Taken};
 use crate::log::kafka::topics::LOOKUP_TIMEOUT;
 use crate::log::record::{Parts, Record, RecordWriter};
 
@@ -42,12 +42,17 @@ impl<S: Sink> Reader<S> {
             while batch.len() < BATCH_RECORDS && bytes < BATCH_BYTES {
                 match client.poll(wait) {
                     None => break,
-                    Some(Ok(message)) => {
-                        if let Some(record) = self.take(&message, &mut writer) {
+                    Some(Ok(message)) => match self.take(&message, &mut writer) {
+                        Ok(Some(record)) => {
                             bytes += record.bytes();
                             batch.push(record);
                         }
-                    }
+                        Ok(None) => {}
+                        Err(end) => {
+                            self.hand_on(&mut batch);
+                            return end;
+                        }
+                    },
                     Some(Err(error)) => {
                         if let Some(end) = self.fault(client, &error) {
                             // What was taken counts as handed on.
@@ -59,6 +64,9 @@ impl<S: Sink> Reader<S> {
                 wait = Duration::ZERO;
             }
             self.hand_on(&mut batch);
+            if self.positions.lock().is_doubted() {
+                return End::Again("a topic was made anew".to_owned());
+            }
             if let Some(finding) = self.findings.as_ref().and_then(|found| found.try_recv().ok())
                 && let Err(reason) = self.found(client, finding)
             {
@@ -72,13 +80,23 @@ impl<S: Sink> Reader<S> {
     }
 
     /// A message as a record, if it is the next one of its partition.
-    fn take(&self, message: &BorrowedMessage<'_>, writer: &mut RecordWriter) -> Option<Record> {
+    ///
+    /// # Errors
+    /// The log is not the one that was read before.
+    fn take(
+        &self,
+        message: &BorrowedMessage<'_>,
+        writer: &mut RecordWriter,
+    ) -> Result<Option<Record>, End> {
         let timestamp = message.timestamp().to_millis().unwrap_or_default();
         let mut positions = self.positions.lock();
-        let part = positions.part(message.topic(), message.partition())?;
-        if !positions.advance(part, message.offset(), timestamp) {
-            return None;
+        if positions.is_doubted() {
+            // Of the topic that was, or of the new one: the next session finds out.
+            return Ok(None);
         }
+        let Some(part) = positions.part(message.topic(), message.partition()) else {
+            return Ok(None);
+        };
         let parts = Parts {
             shard: positions.shard(part),
             offset: offset(message.offset()),
@@ -87,8 +105,15 @@ impl<S: Sink> Reader<S> {
             key: message.key(),
             value: message.payload(),
         };
-        drop(positions);
-        Some(writer.write(parts, native::headers(message)))
+        let record = writer.write(parts, native::headers(message));
+        match positions.advance(part, message.offset(), timestamp, record.tag) {
+            Taken::Next => Ok(Some(record)),
+            Taken::Passed => Ok(None),
+            Taken::Replaced => {
+                let (topic, partition) = (message.topic(), message.partition());
+                Err(End::Again(format!("{topic}/{partition} has become another log")))
+            }
+        }
     }
 
     fn hand_on(&mut self, batch: &mut Vec<Record>) {

@@ -21,6 +21,7 @@ pub(super) type Finding = Result<Survey, String>;
 impl<S: Sink> Reader<S> {
     /// Reads until something ends it.
     pub(super) fn session(&mut self, client: &BaseConsumer<Context>) -> End {
+        self.positions.lock().trust();
         loop {
             if self.stop.wanted() {
                 return End::Stop;
@@ -103,7 +104,7 @@ impl<S: Sink> Reader<S> {
                 "the log does not have the place any more: reading on at another"
             );
         }
-        state.next = Some(place);
+        state.begin(place);
         drop(positions);
         let from = Position { next: offset(place), tag: Tag::UNKNOWN };
         self.sink.start(shard, from, offset(reach.low), keys_only);
