@@ -36,7 +36,7 @@ pub struct Setup {
     pub gateways: usize,
     /// What is asked of the machine beyond processes and loopback.
     pub wants: Wants,
-    /// Further flags of the gateways; they come last.
+    /// Further flags of the gateways, instead of the usual ones.
     pub flags: Vec<String>,
 }
 
@@ -248,8 +248,10 @@ fn command(setup: &Setup, extras: &Extras, n: usize, log: Vec<String>) -> Comman
         ("--drain-deadline", "15s"),
         ("--telemetry-log-format", "json"),
     ];
+    let is_given = |flag: &str| setup.flags.iter().any(|f| f.split('=').next() == Some(flag));
+    let short = short.iter().filter(|(flag, _)| !is_given(flag));
     let mut flags: Vec<String> =
-        short.iter().flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()]).collect();
+        short.flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()]).collect();
     flags.extend(log);
     flags.extend(setup.flags.iter().cloned());
     let variables = extras.clocks.as_ref().map(|clocks| clocks.gateway(n)).unwrap_or_default();

@@ -105,11 +105,11 @@ impl Gateway {
         answer.is_ok_and(|answer| answer.status == 200)
     }
 
-    /// Waits until it is ready; says whether it was within `patience`.
+    /// Waits until it is ready; says whether it was within `patience`. One that is gone never is.
     pub async fn until_ready(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         while !self.is_ready().await {
-            if Instant::now() > deadline {
+            if Instant::now() > deadline || self.pid().await.is_none() {
                 return false;
             }
             sleep(Duration::from_millis(50)).await;

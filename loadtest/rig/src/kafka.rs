@@ -128,6 +128,7 @@ impl Kafka {
         *self.running.lock().await = Some(Process::start(start).await);
         let deadline = Instant::now() + PATIENCE;
         while !self.serves().await {
+            assert!(self.is_alive().await, "Kafka has ended by itself: {}", self.said());
             assert!(
                 Instant::now() < deadline,
                 "Kafka is not up after {PATIENCE:?}: {}",

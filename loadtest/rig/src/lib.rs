@@ -7,6 +7,7 @@ pub mod kafka;
 pub mod process;
 pub mod redis;
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -24,12 +25,22 @@ pub async fn eventually(what: &str, patience: Duration, mut holds: impl AsyncFnM
     }
 }
 
+/// Where ports are looked for: below those that systems give to outgoing connections, of which any
+/// might take the port of something that is being restarted.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+
 /// Ports that were free on 127.0.0.1 a moment ago, each another.
 ///
 /// # Panics
 /// When there are none.
 #[must_use]
 pub fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let free = || {
+        // Random, so that processes which look at the same time find others.
+        let tries = std::iter::repeat_with(|| RandomState::new().build_hasher().finish());
+        let ports = tries.map(|n| PORTS.start + (n % u64::from(PORTS.end - PORTS.start)) as u16);
+        ports.take(1_000).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok())
+    };
+    let listeners = [(); N].map(|()| free().expect("a free port"));
     listeners.map(|listener| listener.local_addr().expect("an address").port())
 }

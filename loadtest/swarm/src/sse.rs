@@ -55,7 +55,7 @@ struct LastId {
 }
 
 /// Cuts a stream into its lines, wherever its bytes were cut.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lines {
     /// The first bytes of a line whose end has not arrived.
     line: Vec<u8>,
@@ -63,11 +63,24 @@ pub struct Lines {
     partial: bool,
     /// The last byte was CR: an LF now belongs to it.
     after_cr: bool,
+    /// How much of a line that arrives in parts is kept, in bytes.
+    kept: usize,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self::keeping(KEPT_BYTES)
+    }
 }
 
 impl Lines {
-    /// Reads some bytes and reports every line that they complete, without its end. Of a line that
-    /// arrives in parts at most 4 KiB are reported.
+    /// Of a line that arrives in parts at most so many bytes are reported; 4 KiB by default.
+    #[must_use]
+    pub fn keeping(bytes: usize) -> Self {
+        Self { line: Vec::new(), partial: false, after_cr: false, kept: bytes }
+    }
+
+    /// Reads some bytes and reports every line that they complete, without its end.
     pub fn feed(&mut self, mut bytes: &[u8], mut on_line: impl FnMut(&[u8])) {
         while !bytes.is_empty() {
             if std::mem::take(&mut self.after_cr) && bytes[0] == b'\n' {
@@ -94,7 +107,7 @@ impl Lines {
 
     fn keep(&mut self, bytes: &[u8]) {
         self.partial = true;
-        let room = KEPT_BYTES.saturating_sub(self.line.len());
+        let room = self.kept.saturating_sub(self.line.len());
         self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 

@@ -17,11 +17,20 @@ pub struct Block {
     pub data: Option<String>,
 }
 
+/// Longer than any event that is published here.
+const LINE_BYTES: usize = 1 << 20;
+
 /// Reads one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Blocks {
     lines: Lines,
     block: Block,
+}
+
+impl Default for Blocks {
+    fn default() -> Self {
+        Self { lines: Lines::keeping(LINE_BYTES), block: Block::default() }
+    }
 }
 
 impl Blocks {
