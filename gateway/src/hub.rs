@@ -18,6 +18,7 @@ mod window;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -108,6 +109,9 @@ struct State {
 #[derive(Debug)]
 pub struct Hub {
     state: Mutex<State>,
+    /// Events with a lower number are in the rings of all their rooms: those of several rooms are
+    /// merged as far as this. Beside the lock, so that such readers do not take it at every look.
+    settled: AtomicU64,
     budget: Arc<Budget>,
     bounds: Bounds,
     hasher: foldhash::fast::FixedState,
@@ -129,6 +133,7 @@ impl Hub {
                 touched: Vec::new(),
                 wakers: Vec::new(),
             }),
+            settled: AtomicU64::new(0),
             budget,
             bounds,
             hasher: foldhash::fast::FixedState::default(),
@@ -193,7 +198,10 @@ impl Hub {
                     continue;
                 }
                 match fate {
-                    Fate::Route => self.route_one(&mut state, record, now, &mut routed),
+                    Fate::Route => {
+                        self.route_one(&mut state, record, now, &mut routed);
+                        self.settled.store(state.window.next_seq(), Ordering::Release);
+                    }
                     Fate::Duplicate => {}
                     Fate::KeyOnly => state.positions.uncover(
                         record.shard,
@@ -362,6 +370,16 @@ impl Hub {
     fn keep_known(&self, cursor: &mut Cursor) {
         let state = self.state.lock();
         cursor.retain(|shard| state.positions.get(shard).is_some());
+    }
+
+    /// Events with a lower number are in the rings of all their rooms.
+    fn settled(&self) -> u64 {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    /// Waits until what is being routed is in the rings.
+    fn settle(&self) {
+        drop(self.state.lock());
     }
 
     /// Gives seats up; rooms that nobody reads any more go.

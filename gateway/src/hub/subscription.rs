@@ -109,6 +109,9 @@ impl Subscription {
             return seat.take(BATCH, &mut self.taken);
         }
         while self.taken.len() < BATCH {
+            // Before the rooms are looked at, one after the other: of two events that are routed
+            // meanwhile only the later may be seen, and taking it would lose the earlier.
+            let settled = self.hub.settled();
             let mut oldest: Option<u64> = None;
             for seat in &self.seats {
                 let seq = seat.peek()?;
@@ -118,6 +121,10 @@ impl Subscription {
                 };
             }
             let Some(oldest) = oldest else { return Ok(()) };
+            if oldest >= settled {
+                self.hub.settle();
+                continue;
+            }
             let before = self.taken.len();
             for seat in &mut self.seats {
                 // An event of several of the rooms, or a broadcast, is written once.

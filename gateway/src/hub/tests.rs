@@ -604,6 +604,34 @@ fn so_many_rooms_that_no_cursor_holds_them_are_refused() {
 }
 
 #[test]
+fn rooms_that_are_routed_to_while_they_are_merged_lose_nothing() {
+    const EVENTS: usize = 10_000;
+    let mut log = TestLog::default();
+    for n in 0..EVENTS {
+        log.publish(&Publish::Room { id: 0, kind: n % 2, to: None });
+    }
+    let mut pod = Pod::new();
+    let patterns = KINDS.map(|kind| Pattern::new("a", kind).expect("pattern"));
+    let mut client = Client::connect(&pod, &patterns);
+    let got = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let routing = scope.spawn(|| {
+            for routed in (2..=EVENTS).step_by(2) {
+                pod.consume(&log, 0, 2);
+                // The reader is always about to look again.
+                let is_read = || got.load(Ordering::Acquire) >= routed;
+                (0..10_000).find(|_| is_read());
+            }
+        });
+        while client.poll(usize::MAX) > 0 || !routing.is_finished() {
+            got.store(client.got.len(), Ordering::Release);
+        }
+    });
+    while client.poll(usize::MAX) > 0 {}
+    assert_eq!(client.got.len(), EVENTS, "each once");
+}
+
+#[test]
 fn a_room_that_nobody_reads_any_more_is_forgotten() {
     let pod = Pod::new();
     let patterns = [Pattern::new("a", "s").expect("a"), Pattern::new("b", "*").expect("b")];
