@@ -2,7 +2,7 @@
 //!
 //! The ends come first: at every step a drain, an expiry, a revoked key or the age limit wins over
 //! what is pending. A stream that ends says goodbye and when to come back; one whose reader was
-//! too slow is simply cut, and resumes by its cursor.
+//! too slow is simply cut, and resumes by its cursor, unless it is to go on after a hole.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

@@ -5,9 +5,11 @@
 //! Everything is bounded by one budget of bytes (`log.window_bytes`) and one of time.
 
 pub mod facts;
+mod fallen;
 mod history;
 pub mod item;
 mod opening;
+mod overflow;
 pub mod positions;
 mod resume;
 mod room;

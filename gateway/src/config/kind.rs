@@ -18,6 +18,7 @@ use parse::{
 
 use super::secret::{MASK, Secret, mask_user_info, show_option};
 use super::setting::{Kind, Shape, Traits};
+use super::table::{self, Slow};
 use super::units::{parse_duration, parse_size, show_duration, show_size};
 
 /// What an optional setting is shown as when it is off.
@@ -241,6 +242,23 @@ pub(super) const REDIS_URL: Kind<Option<Secret>> = Kind {
         let shown = |url: &Secret| Value::String(mask_user_info(url.expose()));
         url.as_ref().map_or_else(none, shown)
     },
+};
+
+/// Policies for slow readers, each once; the first is the default.
+pub(super) const SLOW: Kind<Vec<Slow>> = Kind {
+    traits: list("POLICIES", table::SLOW.traits.accepts),
+    parse: |text| {
+        let mut all = Vec::new();
+        for item in items(text) {
+            let slow = (table::SLOW.parse)(item).map_err(|_| format!("{item:?} is no policy"))?;
+            match all.contains(&slow) {
+                true => return Err(format!("{item} is there twice")),
+                false => all.push(slow),
+            }
+        }
+        if all.is_empty() { Err("it names none".to_owned()) } else { Ok(all) }
+    },
+    show: |all| all.iter().map(|slow| slow.as_str()).collect(),
 };
 
 pub(super) const ORIGINS: Kind<Vec<String>> = Kind {

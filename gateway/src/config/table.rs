@@ -38,6 +38,15 @@ words! {
         /// By taking all there are.
         Manual = "manual",
     }
+    /// What becomes of a reader that lags too far behind.
+    Slow, SLOW, "disconnect, drop or latest" {
+        /// It is cut. It resumes by its cursor and has lost nothing.
+        Disconnect = "disconnect",
+        /// It is told of the hole and goes on with the oldest event that is at hand.
+        Drop = "drop",
+        /// It is told of the hole and goes on with the newest event of each id and type.
+        Latest = "latest",
+    }
     /// Who may read and publish.
     AuthMode, AUTH_MODE, "off or hmac" {
         /// Everybody.
@@ -174,8 +183,11 @@ settings! {
         retry: Duration = kind::DURATION, "3s";
         /// How long a stream lives at most, jittered; then its client reconnects, to any pod.
         max_age: Option<Duration> = kind::OPTIONAL_DURATION, "none";
-        /// How many bytes a reader may lag behind before it is cut; not memory of its own.
+        /// How many bytes a reader may lag behind; not memory of its own.
         queue_bytes: usize = kind::SIZE, "1MiB";
+        /// What becomes of a reader that lags further: `disconnect`, `drop` or `latest`. The first is
+        /// for who asks for none; the others listed may be asked for by `slow=`.
+        slow: Vec<Slow> = kind::SLOW, "disconnect";
         /// How long a write may wait for a client that does not read.
         write_timeout: Duration = kind::DURATION, "30s";
         /// Least size of the data that `compress=lz4` compresses.

@@ -18,6 +18,7 @@ use super::target::{self, Query};
 use super::{App, Place, peer};
 use crate::auth::Credentials;
 use crate::auth::credentials::Cookies;
+use crate::config::Slow;
 use crate::connection::{Connection, HeartbeatForm, Terms};
 use crate::cursor::Cursor;
 use crate::event::{Pattern, User};
@@ -108,14 +109,18 @@ async fn answer(
 struct Asked {
     variant: Variant,
     heartbeat_form: HeartbeatForm,
+    /// `None`: what the operator prefers.
+    slow: Option<Slow>,
     start: Start,
 }
 
-fn asked(query: &Query<'_>, headers: &HeaderMap) -> Result<Asked, Problem> {
+fn asked(query: &Query<'_>, headers: &HeaderMap, allowed: &[Slow]) -> Result<Asked, Problem> {
     let unnamed = query.choice("name", &[("message", true)])?.unwrap_or(false);
     let lz4 = query.choice("compress", &[("lz4", true)])?.unwrap_or(false);
     let heartbeat = [("event", HeartbeatForm::Event), ("comment", HeartbeatForm::Comment)];
     let heartbeat_form = query.choice("heartbeat", &heartbeat)?.unwrap_or(HeartbeatForm::Event);
+    let allowed: Vec<_> = allowed.iter().map(|slow| (slow.as_str(), *slow)).collect();
+    let slow = query.choice("slow", &allowed)?;
     let cursor = headers
         .get("last-event-id")
         .map(|value| value.to_str().unwrap_or("\u{fffd}"))
@@ -128,7 +133,7 @@ fn asked(query: &Query<'_>, headers: &HeaderMap) -> Result<Asked, Problem> {
         None => since.map_or(Start::Live, Start::From),
         Some(cursor) => start_after(cursor),
     };
-    Ok(Asked { variant: Variant { unnamed, lz4 }, heartbeat_form, start })
+    Ok(Asked { variant: Variant { unnamed, lz4 }, heartbeat_form, slow, start })
 }
 
 /// Where a client with this cursor goes on.
@@ -143,7 +148,8 @@ async fn open(
 ) -> Result<Response, Problem> {
     let query = Query::parse(request.uri())?;
     let headers = request.headers();
-    let Asked { variant, heartbeat_form, start } = asked(&query, headers)?;
+    let settings = &app.config.stream;
+    let Asked { variant, heartbeat_form, slow, start } = asked(&query, headers, &settings.slow)?;
     let credentials = Credentials::of(headers, query.pairs(), Cookies::Read)?;
     let grant = app
         .verifier
@@ -171,7 +177,7 @@ async fn open(
         Start::From(_) => StartKind::From,
         Start::Resume(_) | Start::Unusable => StartKind::Resume,
     };
-    let begun = match app.replays.begin(&patterns, grant.user.as_ref(), start).await {
+    let mut begun = match app.replays.begin(&patterns, grant.user.as_ref(), start).await {
         Ok(begun) => begun,
         Err(NotBegun::Unopened(error @ Unopened::TooManyRooms)) => {
             let detail = format!("{error}; open a second stream");
@@ -182,8 +188,10 @@ async fn open(
             return Ok(refusal::refuse(app, Refusal::NotReady, wants_stream));
         }
     };
+    if let Some(slow) = slow.or(settings.slow.first().copied()) {
+        begun.feed.when_slow(slow);
+    }
 
-    let settings = &app.config.stream;
     let terms = Terms {
         variant,
         heartbeat_form,

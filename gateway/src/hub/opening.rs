@@ -105,7 +105,8 @@ impl Hub {
         let gap = plan.gap;
         // Under the same lock as the replay was collected, or an event routed in between would
         // reach nobody.
-        let seats = patterns.iter().map(|p| state.room(p).sit()).collect();
+        let next_seq = state.window.next_seq();
+        let seats = patterns.iter().map(|p| state.room(p).sit(next_seq)).collect();
         drop(guard);
         let replayed = replay.len();
         let user = user.cloned();

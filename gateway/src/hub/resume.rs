@@ -253,7 +253,7 @@ pub(super) fn at(next: Offset, head: Position) -> Position {
 }
 
 /// The position at `next` with the tag of the record before it, if that is in the window.
-fn position(window: &Window, shard: Shard, next: Offset, head: Position) -> Position {
+pub(super) fn position(window: &Window, shard: Shard, next: Offset, head: Position) -> Position {
     let mut position = at(next, head);
     if position.tag == Tag::UNKNOWN
         && let Some(before) = next.0.checked_sub(1)

@@ -10,13 +10,23 @@ use std::task::Waker;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::fallen::Fallen;
 use super::item::{After, Item};
 use crate::event::Pattern;
 use crate::wire;
 
-/// A reader that fell off the tail of the ring.
+/// A reader whose stream has to end: it fell off the tail of a ring, or its log was replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lagged;
+
+/// What comes next for a seat is not in the ring any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missed {
+    /// It fell off the tail.
+    Fallen,
+    /// The ring was cut: what is in it does not follow what the reader has.
+    Cut,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -31,6 +41,10 @@ struct Ring {
     /// The place of the oldest entry.
     first: u64,
     bytes: usize,
+    /// Seats at a place before this one are cut.
+    begun: u64,
+    /// The newest of each kind beyond the tail.
+    fallen: Fallen,
     /// One slot a reader: whom to wake when something comes.
     wakers: Vec<Option<Waker>>,
     free: Vec<usize>,
@@ -49,6 +63,10 @@ pub(super) struct Seat {
     pub(super) room: Arc<Room>,
     place: u64,
     slot: usize,
+    /// Events with a lower number were taken, or routed before it was taken.
+    next_seq: u64,
+    /// Whether it wants what fell off the tail kept.
+    wants_fallen: bool,
 }
 
 impl Room {
@@ -56,14 +74,16 @@ impl Room {
         Self { pattern, ring: Mutex::default() }
     }
 
-    /// Takes a seat at the end of the ring: what is pushed from now on will be read.
-    pub(super) fn sit(self: &Arc<Self>) -> Seat {
+    /// Takes a seat at the end of the ring: what is pushed from now on, the first of it with the
+    /// number `next_seq` or a later one, will be read.
+    pub(super) fn sit(self: &Arc<Self>, next_seq: u64) -> Seat {
         let mut ring = self.ring.lock();
         let slot = ring.free.pop().unwrap_or_else(|| {
             ring.wakers.push(None);
             ring.wakers.len() - 1
         });
-        Seat { room: Arc::clone(self), place: ring.first + ring.entries.len() as u64, slot }
+        let place = ring.end();
+        Seat { room: Arc::clone(self), place, slot, next_seq, wants_fallen: false }
     }
 
     /// Appends an event. What no longer fits in `most_bytes`, or has left the window
@@ -74,7 +94,12 @@ impl Room {
         ring.entries.push_back(Entry { item, id_line: None });
         // The newest stays, however large: a reader that is up to date must get it.
         while ring.entries.len() > 1 && ring.bytes > most_bytes {
-            ring.drop_oldest();
+            let place = ring.first;
+            if let Some(entry) = ring.drop_oldest()
+                && ring.fallen.seats > 0
+            {
+                ring.fallen.note(place, entry.item);
+            }
         }
         ring.trim(first_seq);
     }
@@ -83,14 +108,18 @@ impl Room {
     /// have.
     pub(super) fn cut(&self) {
         let mut ring = self.ring.lock();
-        ring.first += ring.entries.len() as u64 + 1;
+        ring.first = ring.end() + 1;
+        ring.begun = ring.first;
         ring.entries.clear();
         ring.bytes = 0;
+        ring.fallen.clear();
     }
 
     /// Lets go of what has left the window.
     pub(super) fn trim(&self, first_seq: u64) {
-        self.ring.lock().trim(first_seq);
+        let mut ring = self.ring.lock();
+        ring.trim(first_seq);
+        ring.fallen.trim(first_seq);
     }
 
     /// Moves out everybody who waits, to be woken without the lock.
@@ -105,10 +134,24 @@ impl Room {
 }
 
 impl Ring {
-    fn drop_oldest(&mut self) {
-        if let Some(entry) = self.entries.pop_front() {
-            self.bytes -= entry.item.size();
-            self.first += 1;
+    /// The place of the next entry that will be pushed.
+    fn end(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
+    fn drop_oldest(&mut self) -> Option<Entry> {
+        let entry = self.entries.pop_front()?;
+        self.bytes -= entry.item.size();
+        self.first += 1;
+        Some(entry)
+    }
+
+    /// How many entries lie before `place`.
+    fn skip(&self, place: u64) -> Result<usize, Missed> {
+        match place.checked_sub(self.first) {
+            Some(skip) => Ok(usize::try_from(skip).unwrap_or(usize::MAX)),
+            None if place < self.begun => Err(Missed::Cut),
+            None => Err(Missed::Fallen),
         }
     }
 
@@ -126,10 +169,9 @@ impl Seat {
         &mut self,
         most: usize,
         into: &mut Vec<(Arc<Item>, Option<Bytes>)>,
-    ) -> Result<(), Lagged> {
+    ) -> Result<(), Missed> {
         let mut ring = self.room.ring.lock();
-        let Some(skip) = self.place.checked_sub(ring.first) else { return Err(Lagged) };
-        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        let skip = ring.skip(self.place)?;
         let before = into.len();
         for entry in ring.entries.iter_mut().skip(skip).take(most) {
             if let (None, After::Broadcast(positions)) = (&entry.id_line, &entry.item.after) {
@@ -139,21 +181,66 @@ impl Seat {
             into.push((Arc::clone(&entry.item), entry.id_line.clone()));
         }
         self.place += (into.len() - before) as u64;
+        if let Some((last, _)) = into[before..].last() {
+            self.next_seq = last.seq + 1;
+        }
         Ok(())
     }
 
     /// The number of the next pending event, if there is one.
-    pub(super) fn peek(&self) -> Result<Option<u64>, Lagged> {
+    pub(super) fn peek(&self) -> Result<Option<u64>, Missed> {
         let ring = self.room.ring.lock();
-        let Some(skip) = self.place.checked_sub(ring.first) else { return Err(Lagged) };
-        let at = usize::try_from(skip).unwrap_or(usize::MAX);
-        Ok(ring.entries.get(at).map(|e| e.item.seq))
+        Ok(ring.entries.get(ring.skip(self.place)?).map(|e| e.item.seq))
+    }
+
+    /// Events with a lower number were taken, or routed before the seat was.
+    pub(super) fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// The number of the oldest event in the ring if the seat has fallen off its tail, and
+    /// `first_seq`, the window's, if the ring is empty.
+    pub(super) fn oldest_if_fallen(&self, first_seq: u64) -> Result<Option<u64>, Lagged> {
+        let ring = self.room.ring.lock();
+        match ring.skip(self.place) {
+            Ok(_) => Ok(None),
+            Err(Missed::Cut) => Err(Lagged),
+            Err(Missed::Fallen) => {
+                Ok(Some(ring.entries.front().map_or(first_seq, |entry| entry.item.seq)))
+            }
+        }
+    }
+
+    /// Goes on at the first event whose number is not lower than `seq`.
+    pub(super) fn skip_to(&mut self, seq: u64) {
+        let ring = self.room.ring.lock();
+        self.place = ring.first + ring.entries.partition_point(|e| e.item.seq < seq) as u64;
+        self.next_seq = seq;
+    }
+
+    /// From now on the newest of each kind is kept for this seat when it falls off the tail.
+    pub(super) fn keep_fallen(&mut self) {
+        if !std::mem::replace(&mut self.wants_fallen, true) {
+            self.room.ring.lock().fallen.seats += 1;
+        }
+    }
+
+    /// Takes everything that is pending, with the newest of each kind that fell off the tail
+    /// before it could be taken; in no order. The next event's number will not be lower than
+    /// `next_seq`.
+    pub(super) fn take_all(&mut self, next_seq: u64, into: &mut Vec<Arc<Item>>) {
+        let ring = self.room.ring.lock();
+        into.extend(ring.fallen.since(self.place).cloned());
+        let skip = ring.skip(self.place).unwrap_or_default();
+        into.extend(ring.entries.iter().skip(skip).map(|entry| Arc::clone(&entry.item)));
+        self.place = ring.end();
+        self.next_seq = next_seq;
     }
 
     /// Asks to be woken, unless something is pending already.
     pub(super) fn wait(&self, waker: &Waker) -> bool {
         let mut ring = self.room.ring.lock();
-        if self.place != ring.first + ring.entries.len() as u64 {
+        if self.place != ring.end() {
             return false;
         }
         let slot = &mut ring.wakers[self.slot];
@@ -170,7 +257,7 @@ impl Seat {
     /// Whether nothing is pending.
     pub(super) fn is_drained(&self) -> bool {
         let ring = self.room.ring.lock();
-        self.place == ring.first + ring.entries.len() as u64
+        self.place == ring.end()
     }
 }
 
@@ -179,6 +266,12 @@ impl Drop for Seat {
         let mut ring = self.room.ring.lock();
         let old = ring.wakers[self.slot].take();
         ring.free.push(self.slot);
+        if self.wants_fallen {
+            ring.fallen.seats -= 1;
+            if ring.fallen.seats == 0 {
+                ring.fallen.clear();
+            }
+        }
         drop(ring);
         // Outside of the lock: the last waker of a task drops the task, and with it a seat.
         drop(old);

@@ -12,7 +12,10 @@ use tokio::time::Instant;
 
 use super::Hub;
 use super::item::{After, Item};
-use super::room::{Lagged, Seat};
+use super::overflow::Next;
+use super::resume::Gap;
+use super::room::{Lagged, Missed, Seat};
+use crate::config::Slow;
 use crate::cursor::Cursor;
 use crate::event::User;
 use crate::wire::{self, Frame, Variant};
@@ -52,6 +55,12 @@ pub struct Subscription {
     /// read must not give each reader lines of its own for ever.
     unknown_until: Option<Instant>,
     taken: Vec<(Arc<Item>, Option<Bytes>)>,
+    /// What becomes of it when it falls off the tail of a ring.
+    slow: Slow,
+    /// What follows after it has, before it takes from the rings again.
+    after_overflow: VecDeque<Next>,
+    /// A hole to be said before anything else is taken.
+    gap: Option<Gap>,
 }
 
 impl Subscription {
@@ -66,13 +75,39 @@ impl Subscription {
             .as_ref()
             .filter(|own| hub.knows_less_than(own))
             .map(|_| Instant::now() + hub.bounds.window_age);
-        Self { hub, seats, user, replay, own, unknown_until, taken: Vec::new() }
+        Self {
+            hub,
+            seats,
+            user,
+            replay,
+            own,
+            unknown_until,
+            taken: Vec::new(),
+            slow: Slow::Disconnect,
+            after_overflow: VecDeque::new(),
+            gap: None,
+        }
     }
 
-    /// The next events, in order, up to about `most_bytes`. Waits while there are none.
+    /// Says what becomes of the reader when it is too slow; otherwise it is cut.
+    pub fn when_slow(&mut self, slow: Slow) {
+        self.slow = slow;
+        if slow == Slow::Latest {
+            self.seats.iter_mut().for_each(Seat::keep_fallen);
+        }
+    }
+
+    /// The hole that [`Self::poll_next`] came to instead of events.
+    pub fn take_gap(&mut self) -> Option<Gap> {
+        self.gap.take()
+    }
+
+    /// The next events, in order, up to about `most_bytes`; or none, if there is a hole before
+    /// them, which [`Self::take_gap`] then has. Waits while there is nothing.
     ///
     /// # Errors
-    /// [`Lagged`] if the reader was so slow that events it has not had are gone from the ring.
+    /// [`Lagged`] if the reader was so slow that events it has not had are gone from the ring, and
+    /// is to be cut for it.
     pub fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
@@ -87,10 +122,23 @@ impl Subscription {
                 bytes += item.size();
                 self.deliver(item, None, out);
             }
-            if self.replay.is_empty() && bytes < most_bytes {
-                self.take_live()?;
+            if self.replay.is_empty() {
+                self.pass_overflow(&mut bytes, most_bytes, out);
+            }
+            if self.gap.is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            if self.replay.is_empty() && self.after_overflow.is_empty() && bytes < most_bytes {
+                let took = self.take_live();
                 for (item, id_line) in std::mem::take(&mut self.taken) {
                     self.deliver(item, id_line, out);
+                }
+                // What it has got so far comes first, and then the end or the hole.
+                if let Err(missed) = took
+                    && out.is_empty()
+                {
+                    self.after_overflow = self.overflow(missed)?;
+                    continue;
                 }
             }
             if !out.is_empty() {
@@ -103,8 +151,43 @@ impl Subscription {
         }
     }
 
+    /// What follows now that events are gone from a ring which the reader has not had.
+    fn overflow(&mut self, missed: Missed) -> Result<VecDeque<Next>, Lagged> {
+        let Self { hub, seats, own, user, .. } = self;
+        match (missed, self.slow) {
+            (Missed::Cut, _) | (_, Slow::Disconnect) => Err(Lagged),
+            (Missed::Fallen, Slow::Drop) => hub.go_on_at_oldest(seats, own.as_ref()),
+            (Missed::Fallen, Slow::Latest) => {
+                hub.go_on_with_latest(seats, own.as_ref(), user.as_ref())
+            }
+        }
+    }
+
+    /// Writes what follows after an overflow, up to the next hole, which has to come first.
+    fn pass_overflow(&mut self, bytes: &mut usize, most_bytes: usize, out: &mut Vec<Delivery>) {
+        while *bytes < most_bytes
+            && let Some(next) = self.after_overflow.pop_front()
+        {
+            match next {
+                Next::Event(item) => {
+                    *bytes += item.size();
+                    self.deliver(item, None, out);
+                }
+                Next::Gap(gap) if out.is_empty() => {
+                    self.own = Some(gap.resumed_at.clone());
+                    self.gap = Some(gap);
+                    return;
+                }
+                Next::Gap(_) => {
+                    self.after_overflow.push_front(next);
+                    return;
+                }
+            }
+        }
+    }
+
     /// Takes what is pending into `taken`, several rooms merged in the order of their routing.
-    fn take_live(&mut self) -> Result<(), Lagged> {
+    fn take_live(&mut self) -> Result<(), Missed> {
         if let [seat] = self.seats.as_mut_slice() {
             return seat.take(BATCH, &mut self.taken);
         }
@@ -156,8 +239,10 @@ impl Subscription {
         if !is_for(&item, self.user.as_ref()) {
             return;
         }
-        // Not during a replay: what is read back from the window has no line that could be shared.
-        let may_share = self.seats.len() == 1 && self.replay.is_empty();
+        // Not during a replay: what is read back from the window has no line that could be shared,
+        // nor has a broadcast that is not taken from a ring.
+        let may_share =
+            self.seats.len() == 1 && self.replay.is_empty() && self.after_overflow.is_empty();
         let id_line = match (&self.own, &item.after) {
             (None, _) => room_line,
             (Some(own), After::Room(room)) if may_share && room.covers(own) => {
@@ -175,7 +260,7 @@ impl Subscription {
     /// What a heartbeat may say now: the current position in every shard, if everything below it
     /// was written or was not for this reader. `None` while something is pending.
     pub fn current(&mut self) -> Option<Cursor> {
-        if !self.replay.is_empty() {
+        if !self.replay.is_empty() || !self.after_overflow.is_empty() {
             return None;
         }
         let head = self.hub.head_if_drained(&self.seats)?;

@@ -19,7 +19,7 @@ use crate::log::record::{Parts, RecordWriter};
 use crate::wire::{GapReason, Variant};
 
 const SHARDS: u32 = 3;
-const LOOSE_SHARDS: u32 = 2;
+pub(in crate::hub) const LOOSE_SHARDS: u32 = 2;
 const IDS: [&str; 4] = ["a", "b", "c", "d"];
 const KINDS: [&str; 2] = ["s", "t"];
 
@@ -64,6 +64,7 @@ pub(in crate::hub) struct TestLog {
     pub(in crate::hub) shards: HashMap<Shard, Vec<Record>>,
     writer: RecordWriter,
     published: u64,
+    last: Option<(Shard, Offset)>,
     /// The time of the next record.
     pub(in crate::hub) clock: i64,
 }
@@ -102,7 +103,13 @@ impl TestLog {
             key: Some(key.as_bytes()),
             value: Some(value.as_bytes()),
         };
+        self.last = Some((shard, parts.offset));
         records.push(self.writer.write(parts, fields.into_iter()));
+    }
+
+    /// Where the last record is.
+    pub(in crate::hub) fn last(&self) -> Option<(Shard, Offset)> {
+        self.last
     }
 }
 
@@ -136,7 +143,7 @@ impl Pod {
     }
 
     /// Reads up to `most` records of the `nth` shard.
-    fn consume(&mut self, log: &TestLog, nth: usize, most: usize) {
+    pub(in crate::hub) fn consume(&mut self, log: &TestLog, nth: usize, most: usize) {
         let found = &sources()[..self.found];
         let is_read = |shard: &&Shard| found.iter().any(|source| source.id == shard.source);
         let mut shards: Vec<_> = log.shards.keys().filter(is_read).copied().collect();

@@ -170,8 +170,13 @@ impl Window {
 
     /// The offset of the first record of `shard` that was routed after the number `seq`.
     pub(super) fn offset_after(&self, shard: Shard, seq: u64) -> Option<Offset> {
+        self.offset_from(shard, seq + 1)
+    }
+
+    /// The offset of the first record of `shard` with the number `seq` or a later one.
+    pub(super) fn offset_from(&self, shard: Shard, seq: u64) -> Option<Offset> {
         let places = self.places.get(&shard)?;
-        places.get(places.partition_point(|p| p.seq <= seq)).map(|p| p.offset)
+        places.get(places.partition_point(|p| p.seq < seq)).map(|p| p.offset)
     }
 
     /// The offset of the first record of `shard` whose time is at or after `since`, in

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::{Reading, Step};
+use crate::config::Slow;
 use crate::cursor::Cursor;
 use crate::hub::{Delivery, Gap, Item, Lagged, Subscription};
 use crate::telemetry::metrics::{self, ReplayFrom};
@@ -21,7 +22,11 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// What a stream is fed from.
 #[derive(Debug)]
-pub struct Feed(State);
+pub struct Feed {
+    state: State,
+    /// What becomes of the reader when it is too slow for its rooms.
+    slow: Slow,
+}
 
 #[derive(Debug)]
 enum State {
@@ -77,19 +82,28 @@ impl Feed {
     /// What the rooms bring.
     #[must_use]
     pub fn live(subscription: Subscription) -> Self {
-        Self(State::Live(subscription))
+        Self { state: State::Live(subscription), slow: Slow::Disconnect }
     }
 
     /// What `reading` brings, and then the rooms. The stream's first id is `written`.
     pub(super) fn replaying(reading: Reading, written: Cursor) -> Self {
-        Self(State::Replaying(Box::new(Replaying {
+        let replaying = Replaying {
             step: None,
             reading: Some(reading),
             events: VecDeque::new(),
             after: None,
             written,
             look: Box::pin(tokio::time::sleep(LOOK)),
-        })))
+        };
+        Self { state: State::Replaying(Box::new(replaying)), slow: Slow::Disconnect }
+    }
+
+    /// Says what becomes of the reader when it is too slow for its rooms; otherwise it is cut.
+    pub fn when_slow(&mut self, slow: Slow) {
+        self.slow = slow;
+        if let State::Live(subscription) = &mut self.state {
+            subscription.when_slow(slow);
+        }
     }
 
     /// What comes next, in order: events, up to about `most_bytes`, into `out`, or a hole. Waits
@@ -104,10 +118,10 @@ impl Feed {
         out: &mut Vec<Delivery>,
     ) -> Poll<Result<Turn, Ended>> {
         loop {
-            let replaying = match &mut self.0 {
+            let replaying = match &mut self.state {
                 State::Live(subscription) => {
                     return subscription.poll_next(cx, most_bytes, out).map(|taken| match taken {
-                        Ok(()) => Ok(Turn::Events),
+                        Ok(()) => Ok(subscription.take_gap().map_or(Turn::Events, Turn::Gap)),
                         Err(Lagged) => Err(Ended::Lagged),
                     });
                 }
@@ -128,7 +142,9 @@ impl Feed {
                 }
                 Step::Live(opened) => {
                     metrics::replayed_events(ReplayFrom::Window, opened.replayed as u64);
-                    self.0 = State::Live(opened.subscription);
+                    let mut subscription = opened.subscription;
+                    subscription.when_slow(self.slow);
+                    self.state = State::Live(subscription);
                     if let Some(gap) = opened.gap {
                         return Poll::Ready(Ok(Turn::Gap(gap)));
                     }
@@ -143,7 +159,7 @@ impl Feed {
     /// What a heartbeat may say now: everything below it was written or was not for this reader.
     /// `None` while something is pending.
     pub fn current(&mut self) -> Option<Cursor> {
-        match &mut self.0 {
+        match &mut self.state {
             State::Live(subscription) => subscription.current(),
             State::Replaying(replaying) => Some(replaying.written.clone()),
         }

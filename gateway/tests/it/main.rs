@@ -16,6 +16,7 @@ mod log_contract;
 mod openapi;
 mod publish;
 mod redis_log;
+mod slow;
 mod subscribe;
 mod support;
 mod tidy;

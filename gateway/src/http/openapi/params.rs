@@ -63,6 +63,12 @@ pub struct StreamQuery {
     /// `lz4` sends large `data` as the base64 of an LZ4 frame.
     #[param(inline)]
     pub compress: Option<Compress>,
+    /// What becomes of the stream when its client lags too far behind. `disconnect` ends it: a
+    /// resume loses nothing. `drop` and `latest` say a gap `overflow` and go on with the oldest
+    /// event that is at hand, or with the newest of each id and type. `stream.slow` says which of
+    /// them may be asked for.
+    #[param(inline)]
+    pub slow: Option<Slow>,
     /// The cursor to resume after, for clients that cannot set `Last-Event-ID`.
     pub last_event_id: Option<String>,
     /// The same as `last_event_id`.
@@ -156,6 +162,18 @@ pub enum HeartbeatForm {
     Event,
     /// A bare comment.
     Comment,
+}
+
+/// `slow=`.
+#[derive(Debug, utoipa::ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum Slow {
+    /// The stream ends without a word.
+    Disconnect,
+    /// The oldest events are left out.
+    Drop,
+    /// All but the newest of each id and type are left out.
+    Latest,
 }
 
 /// `compress=`.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// How long a test waits for anything.
@@ -50,6 +50,14 @@ pub struct Wire {
 impl Wire {
     pub async fn connect(to: SocketAddr) -> Self {
         let socket = timeout(PATIENCE, TcpStream::connect(to)).await.expect("in time");
+        Self { socket: socket.expect("connected"), buffer: Vec::new() }
+    }
+
+    /// The same, of a client whose kernel takes little before it is read.
+    pub async fn connect_small(to: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        let socket = timeout(PATIENCE, socket.connect(to)).await.expect("in time");
         Self { socket: socket.expect("connected"), buffer: Vec::new() }
     }
 

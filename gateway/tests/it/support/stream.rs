@@ -37,7 +37,11 @@ pub struct Stream {
 impl Stream {
     /// Opens a stream; panics unless it is answered with 200.
     pub async fn open(to: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
-        let mut wire = Wire::connect(to).await;
+        Self::open_over(Wire::connect(to).await, path, headers).await
+    }
+
+    /// The same, over a connection that is there.
+    pub async fn open_over(mut wire: Wire, path: &str, headers: &[(&str, &str)]) -> Self {
         let mut request =
             format!("GET {path} HTTP/1.1\r\nhost: t\r\naccept: text/event-stream\r\n");
         for (name, value) in headers {
