@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::auth::Grant;
 use crate::auth::verifier::GrantState;
-use crate::disconnect::Disconnect;
+use crate::disconnect::{Disconnect, Stalled};
 use crate::event::Pattern;
 use crate::hub::{Delivery, Gap};
 use crate::replay::{Ended, Feed, Turn};
@@ -61,6 +61,8 @@ pub struct Terms {
     pub drain_window: Duration,
     /// What is read, for holes to name.
     pub rooms: Vec<Pattern>,
+    /// Whether the client takes what is written.
+    pub stalled: Stalled,
 }
 
 /// What ends streams from outside, looked at whenever a stream is polled.
@@ -98,14 +100,17 @@ pub struct Connection<E: Ends> {
 
 /// Counts the stream while it lives, and its end.
 struct Guard {
-    reason: Disconnect,
+    /// `None`: it is dropped.
+    reason: Option<Disconnect>,
+    stalled: Stalled,
     protocol: Protocol,
     _permit: Box<dyn Send + Sync>,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        metrics::disconnected(self.protocol, self.reason);
+        let reason = self.reason.unwrap_or_else(|| self.stalled.why_dropped());
+        metrics::disconnected(self.protocol, reason);
     }
 }
 
@@ -125,6 +130,8 @@ impl<E: Ends> Connection<E> {
         // Looked at once after following began: the keys may have changed since the grant.
         let mut keys = ends.key_changes();
         keys.mark_changed();
+        let guard =
+            Guard { reason: None, stalled: terms.stalled.clone(), protocol, _permit: permit };
         let silence = jittered(terms.heartbeat);
         let next_heartbeat = now + silence;
         Self {
@@ -141,7 +148,7 @@ impl<E: Ends> Connection<E> {
             next_heartbeat,
             drain_at: None,
             ended: None,
-            guard: Guard { reason: Disconnect::ClientGone, protocol, _permit: permit },
+            guard,
         }
     }
 
@@ -177,7 +184,7 @@ impl<E: Ends> Connection<E> {
     /// Ends the stream: with a goodbye where the reason has one.
     fn finish(&mut self, reason: Disconnect) {
         self.ended = Some(reason);
-        self.guard.reason = reason;
+        self.guard.reason = Some(reason);
         self.deliveries.clear();
         if let Some(goodbye) = reason.goodbye() {
             let retry = crate::shutdown::jittered_retry(self.terms.retry, &mut rand::rng());

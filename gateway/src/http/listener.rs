@@ -33,6 +33,7 @@ use super::Places;
 use super::peer::Hop;
 use super::refusal::Unanswered;
 use super::tls::ALPN_HTTP2;
+use crate::disconnect::Stalled;
 use crate::problem::{Problem, ProblemKind};
 use crate::telemetry::metrics;
 
@@ -154,17 +155,18 @@ async fn connection(
     closed: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     set_options(&socket)?;
+    let site = Site { router, peer: Hop::new(peer.ip()), stalled: Stalled::default() };
     match rules.tls.clone() {
         None => {
             let http2 = tokio::time::timeout(rules.header_timeout, speaks_http2(&socket)).await;
-            let socket = WriteDeadline::new(socket, rules.write_timeout);
+            let socket = WriteDeadline::new(socket, rules.write_timeout, site.stalled.clone());
             match http2 {
-                Ok(http2) => speak(socket, http2?, peer, router, rules, closed).await,
+                Ok(http2) => speak(socket, http2?, site, rules, closed).await,
                 Err(_) => say_timeout(socket, rules.header_timeout).await,
             }
         }
         // Boxed: connections in cleartext would be as large as those with a session.
-        Some(tls) => Box::pin(over_tls(socket, &tls, peer, router, rules, closed)).await,
+        Some(tls) => Box::pin(over_tls(socket, &tls, site, rules, closed)).await,
     }
 }
 
@@ -172,8 +174,7 @@ async fn connection(
 async fn over_tls(
     socket: TcpStream,
     tls: &TlsAcceptor,
-    peer: SocketAddr,
-    router: Router,
+    site: Site,
     rules: Rules,
     closed: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
@@ -187,7 +188,8 @@ async fn over_tls(
             say_https(socket).await?;
             return Err(io::Error::other("HTTP without TLS"));
         }
-        tls.accept(WriteDeadline::new(socket, rules.write_timeout)).await.map(Some)
+        let stalled = site.stalled.clone();
+        tls.accept(WriteDeadline::new(socket, rules.write_timeout, stalled)).await.map(Some)
     };
     let shaken = match tokio::time::timeout(rules.header_timeout, handshake).await {
         Ok(shaken) => shaken,
@@ -197,7 +199,7 @@ async fn over_tls(
         Ok(None) => Ok(()),
         Ok(Some(session)) => {
             let http2 = session.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
-            speak(session, http2, peer, router, rules, closed).await
+            speak(session, http2, site, rules, closed).await
         }
         Err(error) => {
             metrics::connection_refused(metrics::Refused::Tls);
@@ -210,15 +212,13 @@ async fn over_tls(
 async fn speak<S>(
     socket: S,
     http2: bool,
-    peer: SocketAddr,
-    router: Router,
+    site: Site,
     rules: Rules,
     closed: watch::Receiver<bool>,
 ) -> anyhow::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let site = Site { router, peer: Hop::new(peer.ip()) };
     match http2 {
         true => speak_http2(socket, site, rules, closed).await,
         false => speak_http1(socket, site, rules, closed).await,
@@ -230,11 +230,13 @@ where
 struct Site {
     router: Router,
     peer: Hop,
+    stalled: Stalled,
 }
 
 impl Site {
     async fn answer(self, mut request: Request<Incoming>) -> io::Result<Response> {
         request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(self.stalled);
         // The router itself cannot fail.
         let Ok(response) = self.router.oneshot(request.map(Body::new)).await;
         if response.extensions().get::<Unanswered>().is_some() {

@@ -21,6 +21,7 @@ use crate::auth::credentials::Cookies;
 use crate::config::Slow;
 use crate::connection::{Connection, HeartbeatForm, Terms};
 use crate::cursor::Cursor;
+use crate::disconnect::Stalled;
 use crate::event::{Pattern, User};
 use crate::hub::{Start, Unopened};
 use crate::problem::{Problem, ProblemKind};
@@ -204,6 +205,7 @@ async fn open(
         completes,
         drain_window: app.config.drain.window,
         rooms: patterns.clone(),
+        stalled: request.extensions().get::<Stalled>().cloned().unwrap_or_default(),
     };
     let preamble = preamble(app, &patterns, start_kind, &begun);
     let protocol = metrics::Protocol::of(request.version());

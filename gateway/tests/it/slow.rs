@@ -1,10 +1,15 @@
 //! Readers that are too slow: what each policy makes of them, and that nobody else notices.
 
-use serde_json::json;
+use std::time::Duration;
 
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use crate::support::eventually;
 use crate::support::gateway::Gateway;
 use crate::support::http::{self, Wire};
 use crate::support::stream::{Block, Stream};
+use crate::support::tls::{Files, NAME, Pair};
 
 const ROOM: &str = "/v1/subscribe/events/a/types/t";
 /// More than sockets and rings hold, in events of 10 KB.
@@ -138,4 +143,83 @@ async fn only_what_the_operator_allows_may_be_asked_for() {
     for slow in ["latest", "disconnect"] {
         Stream::connect(gateway.public(), &format!("{ROOM}?slow={slow}"), &[]).await;
     }
+}
+
+/// Publishes large events until so many streams were ended for taking nothing.
+async fn until_stalled(gateway: &Gateway, streams: f64, publish: impl AsyncFn(&str)) {
+    let body = json!({"data": "x".repeat(900_000)}).to_string();
+    eventually("the writes time out", Duration::from_secs(60), async || {
+        publish(&body).await;
+        gateway.metric("tidegate_connections_closed_total", "reason=\"stalled\"").await >= streams
+    })
+    .await;
+    assert_eq!(gateway.metric("tidegate_connections_closed_total", "client_gone").await, 0.0);
+    let gone = gateway.metric("tidegate_send_failures_total", "write_timeout").await;
+    assert!(gone >= streams, "{gone}");
+}
+
+/// Opens a stream over HTTP/2 on a connection that then takes nothing, not even its window's worth.
+async fn stalled_http2<S>(socket: S) -> impl Sized
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    const WINDOW: u32 = i32::MAX as u32;
+    let (client, mut connection) = h2::client::Builder::new()
+        .initial_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .handshake::<_, bytes::Bytes>(socket)
+        .await
+        .expect("a connection");
+    let opened = async {
+        let mut client = client.ready().await.expect("ready");
+        let request = ::http::Request::get(format!("http://t{ROOM}")).body(());
+        let (answer, _) = client.send_request(request.expect("a request"), true).expect("sent");
+        (answer.await.expect("an answer").into_body(), client)
+    };
+    let held = tokio::select! {
+        held = opened => held,
+        _ = &mut connection => panic!("the connection ended"),
+    };
+    (held, connection)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_takes_nothing_is_ended_over_http1_and_http2_and_counted() {
+    let gateway = Gateway::ready(&["--stream-write-timeout", "1s"]).await;
+    let wire = Wire::connect_small(gateway.public()).await;
+    let _http1 = Stream::open_over(wire, ROOM, &[]).await;
+    let socket = tokio::net::TcpStream::connect(gateway.public()).await.expect("connected");
+    let _http2 = stalled_http2(socket).await;
+    let (mut healthy, _) = Stream::connect(gateway.public(), ROOM, &[]).await;
+    let reading = tokio::spawn(async move { while !healthy.next().await.is_own() {} });
+    until_stalled(&gateway, 2.0, async |body| {
+        assert_eq!(gateway.publish("a", "t", body).await.status, 200);
+    })
+    .await;
+    assert!(!reading.is_finished(), "who reads goes on");
+    assert_eq!(gateway.metric("tidegate_connections", "protocol").await, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_takes_nothing_is_ended_over_tls_and_counted() {
+    let pair = Pair::until(2099);
+    let files = Files::with(&pair);
+    let flags = files.flags();
+    let mut flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    flags.extend(["--stream-write-timeout", "1s"]);
+    let gateway = Gateway::ready(&flags).await;
+    let mut http1 = pair.session(gateway.public(), &["http/1.1"]).await.expect("a session");
+    let request = format!("GET {ROOM} HTTP/1.1\r\nhost: t\r\n\r\n");
+    http1.write_all(request.as_bytes()).await.expect("written");
+    http1.read_exact(&mut [0; 1]).await.expect("an answer");
+    let _http2 = stalled_http2(pair.session(gateway.public(), &["h2"]).await.expect("one")).await;
+    let client = pair.client(gateway.public(), false);
+    until_stalled(&gateway, 2.0, async |body| {
+        let publish = client
+            .post(format!("https://{NAME}/v1/sse/events/a/types/t"))
+            .header("content-type", "application/json")
+            .body(body.to_owned());
+        assert_eq!(publish.send().await.expect("an answer").status(), 200);
+    })
+    .await;
 }

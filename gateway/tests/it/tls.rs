@@ -1,7 +1,5 @@
 //! TLS on the public port: what is agreed on, new certificates, and peers that do not play along.
 
-use std::time::Duration;
-
 use http::Version;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -132,33 +130,6 @@ async fn who_does_not_shake_hands_is_cut_and_counted() {
     let mut silent = pair.session(gateway.public(), &["h2"]).await.expect("a session");
     let ended = async { while silent.read(&mut [0; 1024]).await.is_ok_and(|n| n > 0) {} };
     tokio::time::timeout(PATIENCE, ended).await.expect("closed");
-}
-
-#[tokio::test]
-async fn a_client_that_takes_nothing_is_cut_over_tls_too() {
-    let pair = Pair::until(2099);
-    let files = Files::with(&pair);
-    let gateway = start(&files, &["--stream-write-timeout", "500ms"]).await;
-    let mut reader = pair.session(gateway.public(), &["http/1.1"]).await.expect("a session");
-    let request = format!("GET {ROOM} HTTP/1.1\r\nhost: t\r\n\r\n");
-    reader.write_all(request.as_bytes()).await.expect("written");
-    let mut seen = vec![0; 1];
-    reader.read_exact(&mut seen).await.expect("an answer");
-    let client = pair.client(gateway.public(), false);
-    let body = format!("{{\"data\":\"{}\"}}", "x".repeat(900_000));
-    eventually("the write times out", Duration::from_secs(60), async || {
-        let publish = client
-            .post(format!("https://{NAME}/v1/sse/events/a/types/t"))
-            .header("content-type", "application/json")
-            .body(body.clone());
-        assert_eq!(publish.send().await.expect("an answer").status(), 200);
-        gateway.metric("tidegate_send_failures_total", "write_timeout").await > 0.0
-    })
-    .await;
-    eventually("the stream is over", PATIENCE, async || {
-        gateway.metric("tidegate_connections", "http1.1").await == 0.0
-    })
-    .await;
 }
 
 #[tokio::test]

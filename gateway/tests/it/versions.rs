@@ -129,6 +129,7 @@ async fn a_stream_without_window_is_reset_and_its_neighbour_goes_on() {
     })
     .await;
     assert_eq!(gateway.metric("tidegate_send_failures_total", "write_timeout").await, 1.0);
+    assert_eq!(gateway.metric("tidegate_connections_closed_total", "\"stalled\"").await, 1.0);
     gateway.publish("a", "t", r#"{"data":"last"}"#).await;
     let data = timeout(PATIENCE, reading.data()).await.expect("in time").expect("not the end");
     assert!(data.expect("no reset").ends_with(b"\n\n"));

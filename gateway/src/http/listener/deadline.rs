@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use crate::disconnect::Stalled;
 use crate::telemetry::metrics;
 
 /// A socket whose writes fail when the peer takes nothing for too long. Without it a client that
@@ -18,14 +19,16 @@ use crate::telemetry::metrics;
 pub(super) struct WriteDeadline<S> {
     inner: S,
     limit: Duration,
+    /// Set when it has come to that.
+    stalled: Stalled,
     /// Armed while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> WriteDeadline<S> {
     /// Lets a write to `inner` wait for `limit`.
-    pub(super) fn new(inner: S, limit: Duration) -> Self {
-        Self { inner, limit, waiting: None }
+    pub(super) fn new(inner: S, limit: Duration, stalled: Stalled) -> Self {
+        Self { inner, limit, stalled, waiting: None }
     }
 
     fn check<T>(
@@ -41,6 +44,7 @@ impl<S> WriteDeadline<S> {
         let waiting =
             self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         ready!(waiting.as_mut().poll(cx));
+        self.stalled.set();
         metrics::send_failure(metrics::SendFailure::WriteTimeout);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
     }

@@ -15,6 +15,7 @@ use hyper::rt::Executor;
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep};
 
+use crate::disconnect::Stalled;
 use crate::telemetry::metrics;
 
 /// The most bytes that a body hands over at once. The deadline is for each such step: a slow
@@ -127,11 +128,12 @@ thread_local! {
 /// only when the client's window has room for more, so it would never learn of a stream's end, and
 /// the stream's reader would stay until the connection goes. Dropped, the stream is reset.
 async fn until_stalled(stream: impl Future<Output = ()>, limit: Duration) {
-    let mut stream = pin!(stream);
+    let mut stream = pin!(Some(stream));
     let mut stalled: Option<Pin<Box<Sleep>>> = None;
     std::future::poll_fn(|cx| {
         LAST.set(Last::Unasked);
-        if stream.as_mut().poll(cx).is_ready() {
+        let Some(running) = stream.as_mut().as_pin_mut() else { return Poll::Ready(()) };
+        if running.poll(cx).is_ready() {
             return Poll::Ready(());
         }
         match LAST.get() {
@@ -145,6 +147,7 @@ async fn until_stalled(stream: impl Future<Output = ()>, limit: Duration) {
         let Some(timer) = &mut stalled else { return Poll::Pending };
         ready!(timer.as_mut().poll(cx));
         metrics::send_failure(metrics::SendFailure::WriteTimeout);
+        Stalled::while_dropping(|| stream.set(None));
         Poll::Ready(())
     })
     .await;
