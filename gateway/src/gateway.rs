@@ -18,6 +18,7 @@ use crate::health::{Health, Latch};
 use crate::http::admin::{self, Admin, ConnectionsReport, RoomReport};
 use crate::http::listener::{self, Rules};
 use crate::http::quota::Quota;
+use crate::http::rate::Rate;
 use crate::http::tls::{self, Files, Tls};
 use crate::http::{self, App, Places};
 use crate::hub::{Bounds, Hub, Spelling};
@@ -74,6 +75,7 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
         verifier: Arc::clone(&verifier),
         shutdown: Arc::clone(&shutdown),
         streams: Places::new(config.limits.connections),
+        rate: Rate::new(config.limits.connection_rate),
         per_ip: Quota::new(config.limits.connections_per_ip),
         per_user: Quota::new(config.limits.connections_per_user),
         held: Arc::new(tokio::sync::Semaphore::new(config.limits.held_refusals)),

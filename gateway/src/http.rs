@@ -11,6 +11,7 @@ pub mod openapi;
 pub mod peer;
 pub mod publish;
 pub mod quota;
+pub mod rate;
 pub mod refusal;
 pub mod subscribe;
 pub mod target;
@@ -32,6 +33,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::quota::Quota;
+use self::rate::Rate;
 use crate::auth::verifier::GrantState;
 use crate::auth::{Grant, Verifier};
 use crate::config::Config;
@@ -62,6 +64,8 @@ pub struct App {
     pub shutdown: Arc<Shutdown>,
     /// How many streams may be open.
     pub streams: Arc<Places>,
+    /// How many may be opened in a second.
+    pub rate: Rate,
     /// How many of them each address has; a network of IPv6 counts as one.
     pub per_ip: Arc<Quota<IpAddr>>,
     /// How many of them each user has.

@@ -214,6 +214,8 @@ settings! {
     limits: Limits {
         /// Most streams that are open at once.
         connections: usize = kind::COUNT, "50000";
+        /// Most streams that are opened in a second, a second's worth at once.
+        connection_rate: Option<usize> = kind::OPTIONAL_COUNT, "none";
         /// Most streams that one address may have open; see `public.trusted_proxies`.
         connections_per_ip: Option<usize> = kind::OPTIONAL_COUNT, "none";
         /// Most streams that one user may have open on this pod.

@@ -24,6 +24,8 @@ use crate::wire;
 pub enum Refusal {
     /// `limits.connections` streams are open.
     Connections,
+    /// More streams come than `limits.connection_rate` allows.
+    Rate,
     /// `limits.connections_per_ip` streams are open from this address.
     PerIp,
     /// `limits.connections_per_user` streams of this user are open.
@@ -39,6 +41,7 @@ impl Refusal {
     fn counted(self) -> Refused {
         match self {
             Self::Connections => Refused::Connections,
+            Self::Rate => Refused::Rate,
             Self::PerIp => Refused::PerIp,
             Self::PerUser => Refused::PerUser,
             Self::Draining => Refused::Draining,
@@ -51,6 +54,11 @@ impl Refusal {
             Self::Connections => Problem::new(
                 ProblemKind::Overloaded,
                 "this pod holds as many streams as it may (limits.connections); try again",
+            ),
+            Self::Rate => Problem::new(
+                ProblemKind::Overloaded,
+                "more streams are opened on this pod than it takes in a second \
+                 (limits.connection_rate); try again",
             ),
             Self::PerIp => Problem::new(
                 ProblemKind::Overloaded,
@@ -76,7 +84,9 @@ impl Refusal {
     fn goodbye(self) -> &'static str {
         match self {
             Self::Draining => "drain",
-            Self::Connections | Self::PerIp | Self::PerUser | Self::NotReady => "overloaded",
+            Self::Connections | Self::Rate | Self::PerIp | Self::PerUser | Self::NotReady => {
+                "overloaded"
+            }
         }
     }
 }

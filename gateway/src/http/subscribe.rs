@@ -228,6 +228,10 @@ fn admit(app: &App, request: &Request<()>, user: Option<&User>) -> Result<Permit
     let of_ip = of_ip.map_err(|_| Refusal::PerIp)?.flatten();
     let of_user = user.map(|user| app.per_user.take(user.clone())).transpose();
     let of_user = of_user.map_err(|_| Refusal::PerUser)?.flatten();
+    // Last: only streams that are opened count.
+    if !app.rate.take() {
+        return Err(Refusal::Rate);
+    }
     Ok((place, of_ip, of_user))
 }
 

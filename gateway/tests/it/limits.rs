@@ -95,6 +95,28 @@ async fn a_user_has_its_streams_and_nobody_is_no_user() {
     assert_eq!(refused(&gateway, "per_ip").await, 0.0);
 }
 
+#[tokio::test]
+async fn streams_that_come_faster_than_they_may_be_opened_come_back_and_get_in() {
+    let gateway = Gateway::ready(&["--limits-connection-rate", "1"]).await;
+    let to = gateway.public();
+    let (_one, _) = Stream::connect(to, ROOM, &[]).await;
+    eventually("a stream comes too soon", PATIENCE, async || {
+        let mut next = Stream::open(to, ROOM, &[]).await;
+        let first = next.next().await;
+        if first.event.as_deref() == Some("tidegate.connected") {
+            return false;
+        }
+        assert_eq!(first.event.as_deref(), Some("tidegate.goodbye"));
+        assert_eq!(first.json()["reason"], "overloaded");
+        let retry = first.retry.expect("when to come back");
+        assert!((1_500..4_500).contains(&retry), "{retry}");
+        assert_eq!(next.block().await, None, "a clean end");
+        refused(&gateway, "rate").await > 0.0
+    })
+    .await;
+    open_again(to, ROOM, &[]).await;
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn the_limit_of_open_files_is_raised_and_said_if_it_is_too_low() {

@@ -60,6 +60,8 @@ label! {
         NotReady = "not_ready",
         /// As many sockets are open as may be: closed unanswered.
         Sockets = "sockets",
+        /// More streams come than `limits.connection_rate` allows.
+        Rate = "rate",
         /// `limits.connections_per_ip` streams are open from the address.
         PerIp = "per_ip",
         /// `limits.connections_per_user` streams of the user are open.
