@@ -33,6 +33,8 @@ const KEYS_READ_EVERY: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(1);
 /// Sockets beyond the streams and the held refusals: publishers, probes, connections that come.
 const SPARE_SOCKETS: usize = 4096;
+/// How long publishers have to be told what became of their events, once the log has said so.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// How long the last connections have, once every stream was told goodbye.
 const LAST_CONNECTIONS: Duration = Duration::from_secs(5);
 
@@ -132,10 +134,18 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
 
     drain(&app, &health, &tracker, close_public).await;
     // What was accepted is flushed while /metrics can still be read.
+    let deadline = shutdown.deadline();
     tokio::select! {
         biased;
-        () = log.close(shutdown.deadline()) => {}
+        () = log.close(deadline.checked_sub(LAST_ANSWERS).unwrap_or(deadline)) => {}
         () = shutdown.until(Phase::Done) => tracing::warn!("the log was not closed in time"),
+    }
+    // Who waited for that has an answer now, and it has to be written.
+    tokio::select! {
+        biased;
+        () = shutdown.until(Phase::Done) => {}
+        () = tracker.wait() => {}
+        () = tokio::time::sleep(LAST_ANSWERS) => {}
     }
     let _ = close_admin.send(true);
     for task in [sweeper, reloader, certificates, signals, public_task, admin_task] {

@@ -8,6 +8,7 @@ mod clients;
 mod console;
 mod cors;
 mod faults;
+mod drain;
 mod foreign;
 mod history;
 mod kafka_log;

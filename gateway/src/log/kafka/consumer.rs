@@ -41,6 +41,10 @@ const WATCH_EVERY: Duration = Duration::from_secs(3);
 /// Of how many topics the sink is told why they are not read.
 const MOST_SAID: usize = 10;
 
+/// How long leaving and deleting the group may take: a broker that does not answer must not hold a
+/// pod that drains. The group is empty then, and the next janitor's.
+const LEAVE: Duration = Duration::from_secs(5);
+
 /// Hears of rebalances on the thread that polls.
 pub(super) struct Context {
     lines: LogLines,
@@ -195,6 +199,7 @@ impl Consumer {
     /// Stops handing records on, leaves the group and deletes it, as far as that can be had until
     /// `deadline`.
     pub(super) async fn close(&self, deadline: Instant) {
+        let deadline = deadline.min(Instant::now() + LEAVE);
         self.stop.by(deadline);
         let mut stopped = self.stop.stopped.subscribe();
         if tokio::time::timeout_at(deadline, stopped.wait_for(|stopped| *stopped)).await.is_err() {

@@ -272,9 +272,13 @@ impl Producer {
             return Err(verdict(code, Persistence::No)
                 .unwrap_or_else(|| PublishError::NotAccepted(code.to_string())));
         }
+        // Kept here, it could not be given up at the end, and nobody would have an answer.
+        drop(client);
         match tokio::time::timeout_at(deadline, report).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(PublishError::OutcomeUnknown("the producer is gone".to_owned())),
+            Ok(Err(_)) => Err(PublishError::OutcomeUnknown(
+                "the gateway left before the brokers had answered".to_owned(),
+            )),
             Err(_) => Err(PublishError::OutcomeUnknown(
                 "the brokers did not say so in time; the event may still be written".to_owned(),
             )),
