@@ -260,3 +260,34 @@ async fn publishers_are_told_the_truth_while_a_pod_goes_and_its_group_goes_with_
     let told = waiting.await.expect("published");
     assert_true(&kafka, "twice", &[told]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_few_replicas_are_a_certain_refusal() {
+    let kafka = Kafka::start_with(&[("min.insync.replicas", "2")]).await;
+    let second = kafka.second().await;
+    eventually("two brokers", PATIENCE, async || kafka.brokers_up().await == 2).await;
+    let flags = ["--kafka-assignment=manual", "--kafka-replication=2", "--publish-timeout=4s"];
+    let pod = gateway_on(&kafka, "few", &flags).await;
+    let mut told = vec![publish(pod.public(), 0).await];
+    assert_eq!(told[0].1.as_ref().map(|answer| answer.0), Some(200), "{told:?}");
+
+    second.kill().await;
+    // While the partitions change their leader nobody can be certain; then everybody is.
+    let mut n = 1;
+    eventually("certain refusals", Duration::from_secs(60), async || {
+        let publishing = (n..n + 10).map(|n| publish(pod.public(), n));
+        let answers = futures_util::future::join_all(publishing).await;
+        n += 10;
+        let certain = answers.iter().all(|(_, answer)| {
+            answer.as_ref().is_some_and(|(status, problem)| {
+                *status == 503 && problem["type"] == "urn:tidegate:problem:not-accepted"
+            })
+        });
+        told.extend(answers);
+        certain
+    })
+    .await;
+    drop(pod);
+    second.restart().await;
+    assert_true(&kafka, "few", &told).await;
+}

@@ -54,7 +54,7 @@ impl Store {
                 if let Some(data) = data {
                     properties.push(("log.dirs".to_owned(), data.display().to_string()));
                 }
-                let options = kafka::Options { properties, listeners, variables };
+                let options = kafka::Options { properties, listeners, variables, joins: None };
                 Self::Kafka(Kafka::set_up(options).await)
             }
             LogKind::Redis => {

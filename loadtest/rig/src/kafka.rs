@@ -46,12 +46,16 @@ pub struct Options {
     pub listeners: Vec<Listener>,
     /// Variables of the broker's environment.
     pub variables: Vec<(String, String)>,
+    /// The port of the controller whose cluster it joins, as its second broker.
+    pub joins: Option<u16>,
 }
 
 /// One broker.
 #[derive(Debug)]
 pub struct Kafka {
     port: u16,
+    /// Of the controller that its cluster has.
+    controller: u16,
     /// Its settings and data. The shared broker's is never dropped: its supervisor removes it.
     home: TempDir,
     variables: Vec<(String, String)>,
@@ -91,6 +95,7 @@ impl Kafka {
         let home =
             tempfile::Builder::new().prefix("tidegate-kafka-").tempdir().expect("a directory");
         let [port, controller] = free_ports();
+        let controller = options.joins.unwrap_or(controller);
         let settings = properties(&home.path().join("data"), port, controller, &options);
         fs::write(home.path().join("server.properties"), settings).expect("server.properties");
         let formatted = java(home.path())
@@ -105,7 +110,22 @@ impl Kafka {
             "Kafka's storage could not be formatted: {}",
             String::from_utf8_lossy(&formatted.stderr)
         );
-        Self { port, home, variables: options.variables, running: Mutex::new(None) }
+        Self { port, controller, home, variables: options.variables, running: Mutex::new(None) }
+    }
+
+    /// A second broker of the same cluster, up.
+    pub async fn second(&self) -> Self {
+        let joins = Some(self.controller);
+        let second = Self::set_up(Options { joins, ..Options::default() }).await;
+        second.restart().await;
+        second
+    }
+
+    /// How many brokers its cluster has.
+    pub async fn brokers_up(&self) -> usize {
+        let client = self.lookup();
+        let all = move || client.fetch_metadata(None, Duration::from_secs(5));
+        blocking(all).await.map_or(0, |metadata| metadata.brokers().len())
     }
 
     /// What clients connect to.
@@ -315,7 +335,14 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// `server.properties`. What comes later in it wins.
 fn properties(data: &Path, port: u16, controller: u16, options: &Options) -> String {
-    let mut listeners = format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}");
+    let mut listeners = format!("PLAINTEXT://127.0.0.1:{port}");
+    let (roles, node) = match options.joins {
+        Some(_) => ("broker", 2),
+        None => {
+            listeners.push_str(&format!(",CONTROLLER://127.0.0.1:{controller}"));
+            ("broker,controller", 1)
+        }
+    };
     let mut told = format!("PLAINTEXT://127.0.0.1:{port}");
     let mut protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned();
     for (n, listener) in options.listeners.iter().enumerate() {
@@ -324,61 +351,34 @@ fn properties(data: &Path, port: u16, controller: u16, options: &Options) -> Str
         protocols.push_str(&format!(",FURTHER{n}:PLAINTEXT"));
     }
     let mut settings = format!(
-        "process.roles=broker,controller
-\
-         node.id=1
-\
-         controller.quorum.voters=1@127.0.0.1:{controller}
-\
-         listeners={listeners}
-\
-         advertised.listeners={told}
-\
-         controller.listener.names=CONTROLLER
-\
-         inter.broker.listener.name=PLAINTEXT
-\
-         listener.security.protocol.map={protocols}
-\
-         log.dirs={}
-\
-         offsets.topic.replication.factor=1
-\
-         offsets.topic.num.partitions=1
-\
-         transaction.state.log.replication.factor=1
-\
-         transaction.state.log.min.isr=1
-\
-         transaction.state.log.num.partitions=1
-\
-         share.coordinator.state.topic.replication.factor=1
-\
-         share.coordinator.state.topic.min.isr=1
-\
-         group.initial.rebalance.delay.ms=0
-\
-         broker.session.timeout.ms=2000
-\
-         broker.heartbeat.interval.ms=500
-\
-         auto.create.topics.enable=false
-\
-         delete.topic.enable=true
-\
-         num.network.threads=2
-\
-         num.io.threads=4
-\
-         log.cleaner.dedupe.buffer.size=2097152
-",
+        "process.roles={roles}\n\
+         node.id={node}\n\
+         controller.quorum.voters=1@127.0.0.1:{controller}\n\
+         listeners={listeners}\n\
+         advertised.listeners={told}\n\
+         controller.listener.names=CONTROLLER\n\
+         inter.broker.listener.name=PLAINTEXT\n\
+         listener.security.protocol.map={protocols}\n\
+         log.dirs={}\n\
+         offsets.topic.replication.factor=1\n\
+         offsets.topic.num.partitions=1\n\
+         transaction.state.log.replication.factor=1\n\
+         transaction.state.log.min.isr=1\n\
+         transaction.state.log.num.partitions=1\n\
+         share.coordinator.state.topic.replication.factor=1\n\
+         share.coordinator.state.topic.min.isr=1\n\
+         group.initial.rebalance.delay.ms=0\n\
+         broker.session.timeout.ms=2000\n\
+         broker.heartbeat.interval.ms=500\n\
+         auto.create.topics.enable=false\n\
+         delete.topic.enable=true\n\
+         num.network.threads=2\n\
+         num.io.threads=4\n\
+         log.cleaner.dedupe.buffer.size=2097152\n",
         data.display()
     );
     for (name, value) in &options.properties {
-        settings.push_str(&format!(
-            "{name}={value}
-"
-        ));
+        settings.push_str(&format!("{name}={value}\n"));
     }
     settings
 }

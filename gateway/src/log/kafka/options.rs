@@ -33,6 +33,12 @@ const HEARTBEAT_MS: u32 = 3_000;
 /// How often the producer says what it has sent, in milliseconds: how much later the answer to a
 /// failed publish can be, so that it is certain.
 const STATISTICS_MS: u32 = 500;
+/// How often the producer sends a message again that a broker refuses for now, too few replicas for
+/// instance. Without a limit it would time out, and nobody could say that it was only refused.
+const RETRIES: u32 = 10;
+/// The first pause before that, in milliseconds. It doubles, up to a twentieth of the time that the
+/// producer has, so that all of them take at most half of it.
+const RETRY_MS: u64 = 100;
 /// What a record carries beside its data: the fields and librdkafka's framing, in bytes.
 const RECORD_OVERHEAD: usize = 64 * 1024;
 /// The smallest limit on a message, librdkafka's own default, in bytes.
@@ -182,8 +188,12 @@ impl Options {
 
     /// For the producer of events.
     pub(super) fn producer(&self) -> ClientConfig {
+        let retry_most_ms = (self.message_timeout_ms / 20).max(1);
         let mut config = self.base.clone();
         config
+            .set("retries", RETRIES.to_string())
+            .set("retry.backoff.ms", RETRY_MS.min(retry_most_ms).to_string())
+            .set("retry.backoff.max.ms", retry_most_ms.to_string())
             .set("acks", "all")
             .set("enable.idempotence", "true")
             .set("partitioner", "murmur2_random")

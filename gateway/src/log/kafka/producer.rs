@@ -81,8 +81,14 @@ impl ClientContext for Context {
             }
         };
         for Doubt { waiter, topic, partition, code } in self.doubts.lock().drain(..) {
-            let sent = now.count(&topic, partition) != waiter.before.count(&topic, partition);
-            let said = if sent {
+            let before = &waiter.before;
+            let sent = now.count(&topic, partition) != before.count(&topic, partition);
+            // A leader looks at its replicas before it writes. Its word is enough where no other
+            // broker was asked: that one may have written, and been replaced before it said so.
+            let refused = code == RDKafkaErrorCode::NotEnoughReplicas
+                && now.leader(&topic, partition).is_some()
+                && now.leader(&topic, partition) == before.leader(&topic, partition);
+            let said = if sent && !refused {
                 PublishError::OutcomeUnknown(code.to_string())
             } else {
                 PublishError::NotAccepted(code.to_string())
@@ -177,6 +183,11 @@ struct TopicTransmitted {
 #[derive(Debug, Deserialize)]
 struct PartitionTransmitted {
     txmsgs: u64,
+    #[serde(default)]
+    leader: i32,
+    /// Goes up whenever another broker, or the same one again, becomes the leader.
+    #[serde(default)]
+    leader_epoch: i32,
 }
 
 impl Transmitted {
@@ -187,6 +198,12 @@ impl Transmitted {
             return topic.partitions.values().map(|p| p.txmsgs).sum();
         }
         topic.partitions.get(&partition).map_or(0, |p| p.txmsgs)
+    }
+
+    /// Who leads a partition, and since which of its leaderships.
+    fn leader(&self, topic: &str, partition: i32) -> Option<(i32, i32)> {
+        let partition = self.topics.get(topic)?.partitions.get(&partition)?;
+        Some((partition.leader, partition.leader_epoch))
     }
 }
 
@@ -368,12 +385,14 @@ mod tests {
     #[test]
     fn statistics_say_how_much_was_sent_to_each_partition() {
         let statistics = r#"{"name":"x","brokers":{},"topics":{"t":{"topic":"t","partitions":{
-            "0":{"partition":0,"txmsgs":3,"txbytes":9},"1":{"txmsgs":4},"-1":{"txmsgs":0}}}}}"#;
+            "0":{"partition":0,"leader":2,"leader_epoch":5,"txmsgs":3},"1":{"txmsgs":4},"-1":{"txmsgs":0}}}}}"#;
         let sent: Transmitted = serde_json::from_str(statistics).expect("statistics");
         assert_eq!(sent.count("t", 1), 4);
         assert_eq!(sent.count("t", 2), 0);
         assert_eq!(sent.count("t", -1), 7);
         assert_eq!(sent.count("u", 0), 0);
+        assert_eq!(sent.leader("t", 0), Some((2, 5)));
+        assert_eq!(sent.leader("u", 0), None);
         assert_eq!(Transmitted::default().count("t", 0), 0);
     }
 }
