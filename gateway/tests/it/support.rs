@@ -3,6 +3,7 @@
 pub mod config;
 pub mod gateway;
 pub mod http;
+pub mod http2;
 pub mod recording;
 pub mod stream;
 pub mod tls;

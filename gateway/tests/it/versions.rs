@@ -1,17 +1,15 @@
 //! HTTP/1.0 and HTTP/2 without TLS, and what an HTTP/2 client cannot hold.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use ::http::{Request, Version};
 use bytes::Bytes;
-use h2::client::{ResponseFuture, SendRequest};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::support::eventually;
 use crate::support::gateway::Gateway;
 use crate::support::http::{self, PATIENCE, Wire};
+use crate::support::http2;
 use crate::support::tls::read_until;
 
 const ROOM: &str = "/v1/subscribe/events/a/types/t";
@@ -73,29 +71,12 @@ async fn http2_by_prior_knowledge_carries_many_streams_on_one_connection() {
     }
 }
 
-/// An HTTP/2 client that gives each stream a window of `window` bytes.
-async fn client(to: SocketAddr, window: u32) -> SendRequest<Bytes> {
-    let socket = TcpStream::connect(to).await.expect("connected");
-    let (client, connection) = h2::client::Builder::new()
-        .initial_window_size(window)
-        .handshake(socket)
-        .await
-        .expect("a connection");
-    tokio::spawn(connection);
-    client.ready().await.expect("ready")
-}
-
-fn get(client: &mut SendRequest<Bytes>, path: &str) -> ResponseFuture {
-    let request = Request::get(format!("http://t{path}")).body(()).expect("a request");
-    client.send_request(request, true).expect("sent").0
-}
-
 #[tokio::test]
 async fn a_stream_without_window_is_reset_and_its_neighbour_goes_on() {
     let gateway = Gateway::ready(&["--stream-write-timeout", "500ms"]).await;
-    let mut client = client(gateway.public(), 2_000).await;
-    let mut stuck = get(&mut client, ROOM).await.expect("an answer").into_body();
-    let mut reading = get(&mut client, ROOM).await.expect("an answer").into_body();
+    let mut client = http2::connect(gateway.public(), 2_000).await;
+    let mut stuck = http2::get(&mut client, ROOM).await.expect("an answer").into_body();
+    let mut reading = http2::get(&mut client, ROOM).await.expect("an answer").into_body();
     eventually("both are open", PATIENCE, async || {
         gateway.metric("tidegate_connections", "\"h2\"").await == 2.0
     })
@@ -158,12 +139,10 @@ async fn a_head_in_parts_that_do_not_come_holds_no_http2_connection() {
 #[tokio::test]
 async fn a_slow_body_over_http2_gets_its_problem() {
     let gateway = Gateway::ready(&["--limits-body-timeout", "300ms"]).await;
-    let mut client = client(gateway.public(), 65_535).await;
+    let mut client = http2::connect(gateway.public(), 65_535).await;
     let request = Request::post("http://t/v1/sse/events/a/types/t")
-        .header("content-type", "application/json")
-        .body(())
-        .expect("a request");
-    let (answer, mut body) = client.send_request(request, false).expect("sent");
+        .header("content-type", "application/json");
+    let (answer, mut body) = http2::begin(&mut client, request);
     body.send_data(Bytes::from_static(b"{\"data\":"), false).expect("sent");
     let answer = timeout(PATIENCE, answer).await.expect("in time").expect("an answer");
     assert_eq!(answer.status(), 408);
