@@ -266,7 +266,8 @@ impl Cursor {
             rest = tail;
             let source = SourceId(u32::from_le_bytes(*source));
             let count = take_u32(&mut rest)?;
-            if count == 0 {
+            // A source in two groups would be a second spelling.
+            if count == 0 || components.last().is_some_and(|last| last.0.source >= source) {
                 return Err(CursorError::Malformed);
             }
             for _ in 0..count {
@@ -420,6 +421,17 @@ mod tests {
             URL_SAFE_NO_PAD.decode(cursor.to_string()).expect("base64"),
             [0x11, 1, 2, 3, 4, 2, 0, 0, 0, 1, 0xAC, 0x02, 5]
         );
+    }
+
+    #[test]
+    fn a_source_is_named_once() {
+        let shard = |index| Shard { source: SourceId(7), index };
+        let at = Position { next: Offset(1), tag: Tag::UNKNOWN };
+        let one = [VERSION << 4, 7, 0, 0, 0, 2, 0, 1, 0, 1, 1, 0];
+        let cursor = Cursor::new([(shard(0), at), (shard(1), at)]);
+        assert_eq!(Cursor::parse(&URL_SAFE_NO_PAD.encode(one)), Ok(cursor));
+        let two = [VERSION << 4, 7, 0, 0, 0, 1, 0, 1, 0, 7, 0, 0, 0, 1, 1, 1, 0];
+        assert_eq!(Cursor::parse(&URL_SAFE_NO_PAD.encode(two)), Err(CursorError::Malformed));
     }
 
     #[test]
