@@ -19,7 +19,7 @@
 //! none: its redirections are not followed, and a broadcast's script touches two slots.
 
 mod advice;
-mod entry;
+pub mod entry;
 mod link;
 mod place;
 mod reader;

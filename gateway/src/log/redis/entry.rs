@@ -15,14 +15,16 @@ pub(super) const KEY: &str = "key";
 pub(super) const DATA: &str = "data";
 
 /// The offset of the entry with this id: `ms-seq` as `ms << 64 | seq`.
-pub(super) fn offset(id: &str) -> Option<Offset> {
+#[must_use]
+pub fn offset(id: &str) -> Option<Offset> {
     let (ms, seq) = id.split_once('-')?;
     let (ms, seq) = (ms.parse::<u64>().ok()?, seq.parse::<u64>().ok()?);
     Some(Offset(u128::from(ms) << 64 | u128::from(seq)))
 }
 
 /// The id of the entry at this offset.
-pub(super) fn id(offset: Offset) -> String {
+#[must_use]
+pub fn id(offset: Offset) -> String {
     format!("{}-{}", millis(offset), offset.0 & u128::from(u64::MAX))
 }
 
@@ -39,13 +41,16 @@ pub(super) fn millis(offset: Offset) -> u64 {
 
 /// Turns entries of one stream into records.
 #[derive(Debug, Default)]
-pub(super) struct Copier {
+pub struct Copier {
     writer: RecordWriter,
 }
 
 impl Copier {
     /// Copies one entry, `[id, [field, value, …]]`.
-    pub(super) fn record(
+    ///
+    /// # Errors
+    /// What the answer has instead of an entry.
+    pub fn record(
         &mut self,
         entry: &Value,
         shard: Shard,

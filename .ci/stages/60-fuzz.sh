@@ -1,0 +1,6 @@
+# Every parser for a few seconds under libFuzzer, and 20,000 random inputs each.
+# budget: 6 min
+set -euo pipefail
+command -v c++ >/dev/null || { apt-get update -qq; apt-get install -y -qq g++; }
+bash gateway/fuzz/run 5
+target/release/fuzz-random --count 20000 --threads 2
