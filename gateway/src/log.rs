@@ -204,7 +204,7 @@ pub enum Log {
     /// Apache Kafka.
     Kafka(kafka::KafkaLog),
     /// Redis Streams.
-    Redis(redis::RedisLog),
+    Redis(Box<redis::RedisLog>),
 }
 
 impl Log {
@@ -217,7 +217,7 @@ impl Log {
         match config.log.kind {
             LogKind::Memory => Ok(Self::Memory(memory::MemoryLog::open(&config.memory, sink))),
             LogKind::Kafka => Ok(Self::Kafka(kafka::KafkaLog::open(config, sink)?)),
-            LogKind::Redis => Ok(Self::Redis(redis::RedisLog::open(config, sink)?)),
+            LogKind::Redis => Ok(Self::Redis(Box::new(redis::RedisLog::open(config, sink)?))),
         }
     }
 

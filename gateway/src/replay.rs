@@ -116,7 +116,8 @@ impl Replays {
         let mut looks = 0;
         loop {
             match self.hub.subscribe(patterns, user, &start, &facts)? {
-                Subscribed::Opened(Opened { subscription, connected_at, gap, replayed }) => {
+                Subscribed::Opened(opened) => {
+                    let Opened { subscription, connected_at, gap, replayed } = *opened;
                     let feed = Feed::live(subscription);
                     return Ok(Begun { feed, connected_at, gap, replayed });
                 }
@@ -267,7 +268,7 @@ impl Reading {
                     if let Some(gap) = &mut opened.gap {
                         gap.requested.clone_from(&self.requested);
                     }
-                    return Step::Live(Box::new(opened));
+                    return Step::Live(opened);
                 }
                 Ok(Subscribed::Ask(questions)) => {
                     let deadline = Instant::now() + ASK;
@@ -356,7 +357,7 @@ impl Reading {
         let Some(resumed_at) = opened.connected_at.clone() else { return Step::Later };
         let requested = self.requested.clone();
         opened.gap = Some(Gap { reason: self.excess, requested, resumed_at });
-        Step::Live(Box::new(opened))
+        Step::Live(opened)
     }
 }
 

@@ -46,7 +46,7 @@ pub struct Partly {
 #[derive(Debug)]
 pub enum Subscribed {
     /// It is open.
-    Opened(Opened),
+    Opened(Box<Opened>),
     /// Something has to be written before.
     Partly(Box<Partly>),
     /// The log has to be asked before.
@@ -111,7 +111,8 @@ impl Hub {
         let replayed = replay.len();
         let user = user.cloned();
         let subscription = Subscription::new(Arc::clone(self), seats, user, replay, own);
-        Ok(Subscribed::Opened(Opened { subscription, connected_at, gap, replayed }))
+        let opened = Opened { subscription, connected_at, gap, replayed };
+        Ok(Subscribed::Opened(Box::new(opened)))
     }
 
     /// What the window holds at or after `own` for these rooms, in order.

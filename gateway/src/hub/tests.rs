@@ -164,7 +164,7 @@ impl Pod {
     ) -> Opened {
         let facts = self.facts(patterns, start);
         match self.hub.subscribe(patterns, user, start, &facts).expect("ready") {
-            Subscribed::Opened(opened) => opened,
+            Subscribed::Opened(opened) => *opened,
             other => panic!("the window has not all of it: {other:?}"),
         }
     }

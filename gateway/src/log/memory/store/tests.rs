@@ -229,7 +229,7 @@ proptest! {
             assert_eq!(held, youngest);
             assert!(store.records.iter().all(|r| r.timestamp >= now - MOST_AGE));
             for (shard, _) in store.starts() {
-                let read = read(&store, shard, Offset(0));
+                let read = read(store, shard, Offset(0));
                 let offsets: Vec<_> = read.records.iter().map(|r| r.offset.0).collect();
                 assert_eq!(offsets, (read.log_start.0..read.end.0).collect::<Vec<_>>());
                 assert!(read.records.iter().all(|r| r.shard == shard));
