@@ -11,6 +11,7 @@ pub use dedupe::{Dedupe, First};
 use crate::cursor::{Offset, Position, Shard};
 use crate::health::{Health, Latch};
 use crate::hub::Hub;
+use crate::log::letter::Outbox;
 use crate::log::record::Record;
 use crate::log::{KeysOnly, Sink, Source, decode};
 use crate::telemetry::metrics;
@@ -23,14 +24,21 @@ pub struct Consumer {
     dedupe: Arc<Dedupe>,
     /// The log's kind, as the metrics spell it.
     log: &'static str,
+    letters: Outbox,
     sources: Vec<Source>,
 }
 
 impl Consumer {
-    /// A consumer that routes to `hub` and reports to `health`.
+    /// A consumer that routes to `hub` and reports to `health`. What is no event goes to `letters`.
     #[must_use]
-    pub fn new(hub: Arc<Hub>, health: Arc<Health>, dedupe: Arc<Dedupe>, log: &'static str) -> Self {
-        Self { hub, health, dedupe, log, sources: Vec::new() }
+    pub fn new(
+        hub: Arc<Hub>,
+        health: Arc<Health>,
+        dedupe: Arc<Dedupe>,
+        log: &'static str,
+        letters: Outbox,
+    ) -> Self {
+        Self { hub, health, dedupe, log, letters, sources: Vec::new() }
     }
 
     fn source_of(&self, shard: Shard) -> Option<&Source> {
@@ -73,6 +81,7 @@ impl Sink for Consumer {
         for (record, error) in routed.malformed {
             let source = self.source_of(record.shard).map_or("", |s| &s.name);
             decode::report(source, &record, &error);
+            self.letters.post_malformed(source, &record, &error);
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{self, Keys, Rules as AuthRules, Verifier};
@@ -23,6 +24,7 @@ use crate::http::tls::{self, Files, Tls};
 use crate::http::{self, App, Places};
 use crate::hub::{Bounds, Hub, Spelling};
 use crate::log::Log;
+use crate::log::letter;
 use crate::replay::{Limits, Replays};
 use crate::shutdown::{Phase, Shutdown};
 use crate::telemetry::{self, metrics};
@@ -37,6 +39,8 @@ const SPARE_SOCKETS: usize = 4096;
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// How long the last connections have, once every stream was told goodbye.
 const LAST_CONNECTIONS: Duration = Duration::from_secs(5);
+/// How long the last dead letters have. Events that are being published have the rest.
+const LAST_LETTERS: Duration = Duration::from_secs(5);
 
 /// Runs a gateway until it has drained.
 ///
@@ -48,7 +52,8 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
     let config = Arc::new(config);
     let shutdown = Arc::new(Shutdown::new(&config.drain));
     let health = Arc::new(Health::new());
-    let hub = Hub::new(bounds(&config));
+    let (letters, mailman) = letter::outbox(&config);
+    let hub = Hub::new(bounds(&config), letters.clone());
     let (verifier, fixed_keys) = verifier(&config.auth).await?;
     let tls = tls(&config.tls).await?;
     let public = listener::bind(config.public.addr)?;
@@ -61,6 +66,7 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
         Arc::clone(&health),
         Arc::clone(&dedupe),
         log_name(&config),
+        letters.clone(),
     );
     let log = Arc::new(Log::open(&config, consumer)?);
     let replays = Replays::new(
@@ -69,6 +75,8 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
         replay_limits(&config),
         config.dedupe.window,
     );
+    let no_more_letters = CancellationToken::new();
+    let mailman = tokio::spawn(mailman.run(Arc::clone(&log), no_more_letters.clone()));
     let app = Arc::new(App {
         hub: Arc::clone(&hub),
         log: Arc::clone(&log),
@@ -135,6 +143,12 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
     drain(&app, &health, &tracker, close_public).await;
     // What was accepted is flushed while /metrics can still be read.
     let deadline = shutdown.deadline();
+    no_more_letters.cancel();
+    let last_letters = deadline.checked_sub(LAST_ANSWERS).unwrap_or(deadline);
+    let last_letters = last_letters.min(Instant::now() + LAST_LETTERS);
+    if tokio::time::timeout_at(last_letters, mailman).await.is_err() {
+        tracing::warn!("dead letters were left when the time was over");
+    }
     tokio::select! {
         biased;
         () = log.close(deadline.checked_sub(LAST_ANSWERS).unwrap_or(deadline)) => {}
@@ -247,6 +261,7 @@ fn bounds(config: &Config) -> Bounds {
     Bounds {
         window_bytes: config.log.window_bytes,
         window_age: config.log.window_age,
+        value_bytes: config.limits.body_bytes,
         queue_bytes: config.stream.queue_bytes,
         spelling: Spelling {
             json_depth: config.limits.json_depth,

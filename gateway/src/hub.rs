@@ -39,8 +39,9 @@ use crate::cursor::{Cursor, LONGEST_CHARS, Offset, Position, Shard};
 use crate::event::{Audience, EventId, Pattern};
 use crate::log::Source;
 use crate::log::decode::{self, Malformed};
+use crate::log::letter::Outbox;
 use crate::log::record::Record;
-use item::After;
+use item::{After, Shared};
 use positions::Positions;
 use room::{Room, Seat};
 use window::{Chain, Window};
@@ -54,6 +55,8 @@ pub struct Bounds {
     pub window_age: Duration,
     /// How far a reader may lag, in bytes.
     pub queue_bytes: usize,
+    /// The most bytes of an event's value. A larger one is malformed.
+    pub value_bytes: usize,
     /// How events are spelled.
     pub spelling: Spelling,
 }
@@ -114,7 +117,7 @@ pub struct Hub {
     /// Events with a lower number are in the rings of all their rooms: those of several rooms are
     /// merged as far as this. Beside the lock, so that such readers do not take it at every look.
     settled: AtomicU64,
-    budget: Arc<Budget>,
+    items: Arc<Shared>,
     bounds: Bounds,
     hasher: foldhash::fast::FixedState,
 }
@@ -123,10 +126,11 @@ pub struct Hub {
 const BROADCASTS: Chain = Chain(0);
 
 impl Hub {
-    /// An empty hub.
+    /// An empty hub. What turns out to be no event when it is encoded goes to `letters`.
     #[must_use]
-    pub fn new(bounds: Bounds) -> Arc<Self> {
+    pub fn new(bounds: Bounds, letters: Outbox) -> Arc<Self> {
         let budget = Arc::new(Budget::default());
+        let spelling = bounds.spelling;
         Arc::new(Self {
             state: Mutex::new(State {
                 positions: Positions::default(),
@@ -136,7 +140,7 @@ impl Hub {
                 wakers: Vec::new(),
             }),
             settled: AtomicU64::new(0),
-            budget,
+            items: Arc::new(Shared { spelling, budget, letters }),
             bounds,
             hasher: foldhash::fast::FixedState::default(),
         })
@@ -230,7 +234,7 @@ impl Hub {
 
     fn route_one(&self, state: &mut State, record: Record, now: Instant, routed: &mut Routed) {
         let Some(source) = state.positions.source_of(record.shard) else { return };
-        let head = match decode::head(&record, source) {
+        let head = match self.head(&record, source) {
             Ok(head) => head,
             Err(error) => {
                 routed.malformed.push((record, error));
@@ -296,8 +300,7 @@ impl Hub {
         after: After,
         source: Source,
     ) -> Arc<Item> {
-        let budget = Arc::clone(&self.budget);
-        Arc::new(Item::new(seq, record, head, after, source, self.bounds.spelling, budget))
+        Arc::new(Item::new(seq, record, head, after, source, Arc::clone(&self.items)))
     }
 
     fn evict(&self, state: &mut State, now: Instant) {
@@ -319,10 +322,19 @@ impl Hub {
         }
     }
 
+    /// Reads whom a record of `source` reaches.
+    ///
+    /// # Errors
+    /// [`Malformed`] if it is no event, or larger than one may be.
+    pub fn head(&self, record: &Record, source: &Source) -> Result<decode::Head, Malformed> {
+        decode::size(record, self.bounds.value_bytes)?;
+        decode::head(record, source)
+    }
+
     /// Makes an item of a record that nobody had wanted before.
     fn read_back(&self, positions: &Positions, seq: u64, record: Record) -> Option<Arc<Item>> {
         let source = positions.source_of(record.shard)?;
-        let head = decode::head(&record, source).ok()?;
+        let head = self.head(&record, source).ok()?;
         Some(self.item(seq, record, head, After::Unknown, source.clone()))
     }
 
@@ -452,7 +464,7 @@ impl Hub {
     /// What the window takes up, in bytes.
     #[must_use]
     pub fn window_bytes(&self) -> usize {
-        self.budget.used()
+        self.items.budget.used()
     }
 }
 

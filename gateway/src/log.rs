@@ -10,11 +10,14 @@
 //! * What a log still has can be read back from any place ([`Log::read`]), beside what it hands on.
 //! * [`Log::publish`] says what is true: the record's place, or that it certainly is not in the
 //!   log, or that nobody can know.
+//! * Dead letters lie beside the events, under their record's place, bounded or for as long as the
+//!   log keeps them. They are no source: no dead letter is ever handed on.
 //!
 //! Logs know neither the hub nor HTTP: they hand on to a [`Sink`].
 
 pub mod decode;
 pub mod kafka;
+pub mod letter;
 pub mod mapping;
 pub mod memory;
 pub mod murmur2;
@@ -29,6 +32,7 @@ use tokio::time::Instant;
 use crate::config::{Config, LogKind};
 use crate::cursor::{Offset, Position, Shard, SourceId, Tag};
 use crate::event::{MessageId, NewEvent};
+use letter::{Letter, Place, Purge, Replay, Scan};
 use mapping::Mapping;
 use record::Record;
 pub use stretch::{Span, Stretch, Unread};
@@ -196,13 +200,22 @@ pub enum PublishError {
     TooLarge(String),
 }
 
+/// What became of a dead letter that the log took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It is written.
+    Written,
+    /// Another pod, or this one before, has written it.
+    Known,
+}
+
 /// A log of one of the kinds.
 #[derive(Debug)]
 pub enum Log {
     /// In this process; gone with it.
     Memory(memory::MemoryLog),
     /// Apache Kafka.
-    Kafka(kafka::KafkaLog),
+    Kafka(Box<kafka::KafkaLog>),
     /// Redis Streams.
     Redis(Box<redis::RedisLog>),
 }
@@ -216,7 +229,7 @@ impl Log {
     pub fn open(config: &Config, sink: impl Sink) -> anyhow::Result<Self> {
         match config.log.kind {
             LogKind::Memory => Ok(Self::Memory(memory::MemoryLog::open(&config.memory, sink))),
-            LogKind::Kafka => Ok(Self::Kafka(kafka::KafkaLog::open(config, sink)?)),
+            LogKind::Kafka => Ok(Self::Kafka(Box::new(kafka::KafkaLog::open(config, sink)?))),
             LogKind::Redis => Ok(Self::Redis(Box::new(redis::RedisLog::open(config, sink)?))),
         }
     }
@@ -260,6 +273,85 @@ impl Log {
             Self::Memory(log) => log.seek(shard, time),
             Self::Kafka(log) => log.seek(shard, time, deadline).await,
             Self::Redis(log) => log.seek(shard, time, deadline).await,
+        }
+    }
+
+    /// Has a place for dead letters made, if it is not there. Nothing is lost without it: they are
+    /// tried for a while, and so is this.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn prepare_letters(&self, deadline: Instant) -> Result<(), String> {
+        match self {
+            Self::Kafka(log) => log.letters().prepare(deadline).await,
+            Self::Memory(_) | Self::Redis(_) => Ok(()),
+        }
+    }
+
+    /// Keeps dead letters durably. Of several pods that keep the same one most see that it is
+    /// there; the embedded log and Redis keep it once, on Kafka it can be there twice.
+    ///
+    /// # Errors
+    /// For each letter [`PublishError`] says whether it can have been kept.
+    pub async fn dead_letters(
+        &self,
+        letters: &[Letter],
+        deadline: Instant,
+    ) -> Vec<Result<Kept, PublishError>> {
+        match self {
+            Self::Memory(log) => letters.iter().map(|letter| log.keep(letter)).collect(),
+            Self::Kafka(log) => log.letters().keep(log.producer(), letters, deadline).await,
+            Self::Redis(log) => log.letters().keep(letters, deadline).await,
+        }
+    }
+
+    /// Marks the dead letter at `place` as published again.
+    ///
+    /// # Errors
+    /// [`PublishError`] says whether it can be marked.
+    pub async fn mark(
+        &self,
+        place: &Place,
+        replay: &Replay,
+        deadline: Instant,
+    ) -> Result<(), PublishError> {
+        match self {
+            Self::Memory(log) => log.mark(place, replay),
+            Self::Kafka(log) => log.letters().mark(log.producer(), place, replay, deadline).await,
+            Self::Redis(log) => log.letters().mark(place, replay, deadline).await,
+        }
+    }
+
+    /// Reads all dead letters and markers, oldest first, repeats among them.
+    #[must_use]
+    pub fn letters(&self) -> Scan<'_> {
+        match self {
+            Self::Memory(log) => Scan::Memory(log.scan_letters()),
+            Self::Kafka(log) => Scan::Kafka(log.letters().scan()),
+            Self::Redis(log) => Scan::Redis(log.letters().scan()),
+        }
+    }
+
+    /// Removes dead letters and markers for good; returns how many records that were.
+    ///
+    /// # Errors
+    /// Why not, or not all.
+    pub async fn purge_letters(&self, purge: Purge, deadline: Instant) -> Result<u64, String> {
+        match self {
+            Self::Memory(log) => Ok(log.purge_letters(purge)),
+            Self::Kafka(log) => log.letters().purge(purge, deadline).await,
+            Self::Redis(log) => log.letters().purge(purge, deadline).await,
+        }
+    }
+
+    /// The source called `name`, which says what its records mean; `None` if it is none of this
+    /// log's. Its number of shards is not looked up.
+    #[must_use]
+    pub fn source_of(&self, name: &str) -> Option<Source> {
+        match self {
+            Self::Memory(_) => memory::source_of(name),
+            Self::Kafka(log) => log.source_of(name),
+            Self::Redis(log) => log.source_of(name),
         }
     }
 

@@ -106,6 +106,8 @@ settings! {
         max_bytes: usize = kind::SIZE, "256MiB";
         /// How long the embedded log keeps an event.
         max_age: Duration = kind::DURATION, "1h";
+        /// Most bytes of dead letters that the embedded log keeps; the oldest go first.
+        dead_letters_bytes: usize = kind::SIZE, "16MiB";
     }
 
     /// Apache Kafka (`log.kind = kafka`).
@@ -127,6 +129,8 @@ settings! {
         events_topic: String = kind::TOPIC, "tidegate.events";
         /// Topic of the events for every stream.
         broadcast_topic: String = kind::TOPIC, "tidegate.broadcast";
+        /// Topic of the dead letters.
+        dead_letters_topic: String = kind::TOPIC, "tidegate.dead-letters";
         /// Further topics, which others write, and what their records mean: `[[kafka.sources]]` in
         /// the file, JSON elsewhere.
         sources: Vec<KafkaSource> = sources::SOURCES, "none";
@@ -149,6 +153,8 @@ settings! {
         max_age: Option<Duration> = kind::OPTIONAL_DURATION, "1h";
         /// Most entries of a stream; `none` leaves it to the age.
         max_len: Option<usize> = kind::OPTIONAL_COUNT, "none";
+        /// Most dead letters that are kept; the oldest go first.
+        dead_letters_len: usize = kind::COUNT, "10000";
         /// How many replicas must have an event before its receipt.
         wait_replicas: u32 = kind::SMALL_COUNT_OR_ZERO, "0";
     }

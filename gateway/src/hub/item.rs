@@ -10,6 +10,7 @@ use crate::cursor::{Cursor, Offset, Position, Shard};
 use crate::event::Event;
 use crate::log::Source;
 use crate::log::decode::{self, Head, Malformed};
+use crate::log::letter::Outbox;
 use crate::log::record::Record;
 use crate::wire::{self, Frame, Payload, Variant, coding};
 
@@ -44,6 +45,15 @@ pub struct Spelling {
     pub lz4_min_bytes: usize,
 }
 
+/// What all items of a hub share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) spelling: Spelling,
+    pub(super) budget: Arc<Budget>,
+    /// Takes what turns out to be no event.
+    pub(super) letters: Outbox,
+}
+
 /// What the rooms' `id:` is after an event.
 #[derive(Debug)]
 pub(super) enum After {
@@ -65,11 +75,10 @@ pub struct Item {
     pub(super) after: After,
     record: Record,
     source: Source,
-    spelling: Spelling,
+    shared: Arc<Shared>,
     /// The payload in lz4, made at the first ask.
     lz4: OnceLock<Box<str>>,
     frames: [OnceLock<Option<Frame>>; Variant::COUNT],
-    budget: Arc<Budget>,
     taken: AtomicUsize,
 }
 
@@ -80,21 +89,19 @@ impl Item {
         head: Head,
         after: After,
         source: Source,
-        spelling: Spelling,
-        budget: Arc<Budget>,
+        shared: Arc<Shared>,
     ) -> Self {
         let own = size_of::<Self>();
-        budget.take(own);
+        shared.budget.take(own);
         Self {
             seq,
             head,
             after,
             record,
             source,
-            spelling,
+            shared,
             lz4: OnceLock::new(),
             frames: Default::default(),
-            budget,
             taken: AtomicUsize::new(own),
         }
     }
@@ -134,7 +141,7 @@ impl Item {
     /// # Errors
     /// [`Malformed`] if its headers or its value are not an event's.
     pub fn event(&self) -> Result<Event, Malformed> {
-        decode::event(&self.record, &self.head, &self.source, self.spelling.json_depth)
+        decode::event(&self.record, &self.head, &self.source, self.shared.spelling.json_depth)
     }
 
     /// Its bytes for `variant`, made at the first call. `None` if the record's value turned out
@@ -149,10 +156,11 @@ impl Item {
             Ok(event) => event,
             Err(error) => {
                 decode::report(&self.source.name, &self.record, &error);
+                self.shared.letters.post_malformed(&self.source.name, &self.record, &error);
                 return None;
             }
         };
-        if variant.lz4 && event.data.len() < self.spelling.lz4_min_bytes {
+        if variant.lz4 && event.data.len() < self.shared.spelling.lz4_min_bytes {
             // Not worth a coding: such readers share the plain frame's bytes.
             return self.frame(Variant { lz4: false, ..variant }).cloned();
         }
@@ -184,13 +192,13 @@ impl Item {
     /// Counts what was made of the event in the pod's budget.
     fn grow(&self, bytes: usize) {
         self.taken.fetch_add(bytes, Ordering::Relaxed);
-        self.budget.take(bytes);
+        self.shared.budget.take(bytes);
     }
 }
 
 impl Drop for Item {
     fn drop(&mut self) {
-        self.budget.give_back(*self.taken.get_mut());
+        self.shared.budget.give_back(*self.taken.get_mut());
     }
 }
 

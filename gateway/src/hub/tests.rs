@@ -12,9 +12,11 @@ use proptest::prelude::*;
 
 use super::facts::{Facts, Question, Reach};
 use super::*;
+use crate::config::Config;
 use crate::cursor::{Cursor, Tag};
 use crate::event::{Event, User};
 use crate::log::Role;
+use crate::log::letter::outbox;
 use crate::log::record::{Parts, RecordWriter};
 use crate::wire::{GapReason, Variant};
 
@@ -28,6 +30,7 @@ pub(in crate::hub) fn bounds() -> Bounds {
         window_bytes: 64 << 20,
         window_age: Duration::from_secs(600),
         queue_bytes: 1 << 20,
+        value_bytes: 64 << 20,
         spelling: Spelling { json_depth: 16, lz4_min_bytes: 1024 },
     }
 }
@@ -127,9 +130,14 @@ impl Pod {
     }
 
     pub(in crate::hub) fn with(bounds: Bounds) -> Self {
-        let mut pod = Self { hub: Hub::new(bounds), read: HashMap::new(), found: 0 };
+        let mut pod = Self::without_sources(bounds);
         pod.find(sources().len());
         pod
+    }
+
+    fn without_sources(bounds: Bounds) -> Self {
+        let (letters, _) = outbox(&Config::default());
+        Self { hub: Hub::new(bounds, letters), read: HashMap::new(), found: 0 }
     }
 
     /// Finds the first `count` sources; what is new is read from its start.

@@ -20,6 +20,7 @@ use super::{Role, Source};
 use crate::event::{
     Audience, Event, EventId, EventType, IdempotencyKey, MessageId, NameError, Room, User,
 };
+use crate::telemetry::metrics::DeadLetter;
 use cloudevents::CloudEvent;
 
 /// Why a record is no event. Each kind is a label of the dead letters' reason and log lines.
@@ -56,6 +57,16 @@ pub enum Malformed {
     /// Not a CloudEvent, or none that can be read.
     #[error("the record is no CloudEvent that can be read: {0}")]
     CloudEvent(#[from] CloudEventError),
+    /// A value that is longer than that of any event.
+    #[error(
+        "the record's value has {bytes} bytes; an event has at most {most} (limits.body_bytes)"
+    )]
+    TooLarge {
+        /// The bytes it has.
+        bytes: usize,
+        /// The bytes it may have.
+        most: usize,
+    },
 }
 
 impl Malformed {
@@ -71,6 +82,18 @@ impl Malformed {
             Self::NotJson(_) => "not_json",
             Self::Mapping { .. } => "mapping",
             Self::CloudEvent(_) => "cloudevent",
+            Self::TooLarge { .. } => "too_large",
+        }
+    }
+
+    /// Why the record is a dead letter; `None` if it is merely skipped.
+    #[must_use]
+    pub fn dead_letter(&self) -> Option<DeadLetter> {
+        match self {
+            Self::NullValue => None,
+            Self::TooLarge { .. } => Some(DeadLetter::TooLarge),
+            Self::Mapping { .. } => Some(DeadLetter::MappingFailed),
+            _ => Some(DeadLetter::Malformed),
         }
     }
 }
@@ -88,6 +111,16 @@ pub struct Head {
 
 fn text<'a>(what: &'static str, bytes: &'a [u8]) -> Result<&'a str, Malformed> {
     std::str::from_utf8(bytes).map_err(|_| Malformed::NotUtf8(what))
+}
+
+/// Refuses a value of more than `most` bytes. Logs hand on records of any size; what is larger than
+/// a publisher's event may be would push others out of the window and cut its readers.
+///
+/// # Errors
+/// [`Malformed::TooLarge`].
+pub fn size(record: &Record, most: usize) -> Result<(), Malformed> {
+    let bytes = record.value_bytes();
+    if bytes > most { Err(Malformed::TooLarge { bytes, most }) } else { Ok(()) }
 }
 
 /// Reads what decides where the record goes: the key and the headers, and of the value no more

@@ -7,6 +7,7 @@
 //!   that is all.
 //! * A publish says what is true (`producer`): librdkafka knows of every message whether it was
 //!   ever sent.
+//! * Dead letters are in a topic of their own (`letters`), which is no source.
 //! * The broker may be away at any time, at the start too. Nothing here ends because of it.
 //!
 //! Threads: `kafka-consumer` polls and hands on, `kafka-watch` looks for new partitions,
@@ -16,6 +17,7 @@
 mod catalog;
 mod client;
 mod consumer;
+mod letters;
 mod native;
 mod options;
 mod positions;
@@ -29,12 +31,14 @@ use std::fmt;
 use tokio::time::Instant;
 
 use super::record::{field, fields_of};
-use super::{PublishError, Receipt, Sink, Span, Stretch, Unread};
+use super::{PublishError, Receipt, Sink, Source, Span, Stretch, Unread};
 use crate::config::Config;
 use crate::cursor::{Offset, Shard, SourceId, Tag};
 use crate::event::{Audience, NewEvent};
 use client::LogLines;
 use consumer::Consumer;
+pub use letters::LetterScan;
+use letters::Letters;
 use options::Options;
 pub use options::check_option;
 use producer::Producer;
@@ -44,6 +48,7 @@ use readers::Readers;
 pub struct KafkaLog {
     consumer: Consumer,
     producer: Producer,
+    letters: Letters,
     readers: Readers,
     group: String,
     events: Target,
@@ -85,11 +90,13 @@ impl KafkaLog {
         let options = Options::new(config, &group)?;
         let lines = LogLines::default();
         let producer = Producer::start(options.clone(), lines.clone())?;
+        let letters = Letters::new(&config.kafka, &options, &lines);
         let readers = Readers::start(options.clone(), lines.clone())?;
         let consumer = Consumer::start(config, group.clone(), options, lines, sink)?;
         Ok(Self {
             consumer,
             producer,
+            letters,
             readers,
             group,
             events: Target::new(&config.kafka.events_topic),
@@ -121,7 +128,8 @@ impl KafkaLog {
         let fields = fields_of(event);
         let headers =
             producer::headers(fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
-        let placed = self.producer.send(&target.topic, key, &event.data, headers, deadline).await?;
+        let placed =
+            self.producer.send(&target.topic, key, Some(&event.data), headers, deadline).await?;
         let message_id = fields
             .iter()
             .find(|(name, _)| name == field::MESSAGE_ID)
@@ -157,6 +165,21 @@ impl KafkaLog {
     pub async fn seek(&self, shard: Shard, time: i64, deadline: Instant) -> Result<Offset, Unread> {
         let topic = self.consumer.topic_of(shard).ok_or(Unread::NoSuchShard)?;
         self.readers.seek(topic, shard, time, deadline).await
+    }
+
+    /// The dead letters.
+    pub(super) fn letters(&self) -> &Letters {
+        &self.letters
+    }
+
+    /// What writes the dead letters, too.
+    pub(super) fn producer(&self) -> &Producer {
+        &self.producer
+    }
+
+    /// The source called `name`.
+    pub(super) fn source_of(&self, name: &str) -> Option<Source> {
+        self.consumer.source_of(name)
     }
 
     /// Waits for what is being published, stops handing records on, leaves the group and deletes

@@ -10,6 +10,7 @@
 //! shared and can come to twice as much, where records are little larger than half a buffer.
 
 mod clock;
+mod letters;
 mod store;
 
 use std::sync::Arc;
@@ -19,13 +20,21 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+pub use letters::LetterScan;
+pub use store::source_of;
+
 use self::clock::Clock;
+use self::letters::Ring;
 use self::store::{Reader, Store};
+use super::letter::{Entry, Letter, Place, Purge, Replay};
 use super::record::{Record, fields_of};
-use super::{PublishError, Receipt, Role, Sink, Span, Stretch, Unread};
+use super::{Kept, PublishError, Receipt, Role, Sink, Span, Stretch, Unread};
 use crate::config::Memory;
 use crate::cursor::{Offset, Position, Shard, Tag};
 use crate::event::{Audience, NewEvent};
+
+/// What the dead letters' place is called.
+pub const DEAD_LETTERS: &str = "tidegate.dead-letters";
 
 #[derive(Debug)]
 struct Shared {
@@ -48,6 +57,7 @@ struct State {
 pub struct MemoryLog {
     shared: Arc<Shared>,
     reader: JoinHandle<()>,
+    letters: Mutex<Ring>,
 }
 
 impl MemoryLog {
@@ -62,7 +72,8 @@ impl MemoryLog {
         let mut look = tokio::time::interval(store::expire_every(settings));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let reading = Reading { shared: Arc::clone(&shared), sink, batch: Vec::new() };
-        Self { reader: tokio::spawn(reading.run(look)), shared }
+        let letters = Mutex::new(Ring::new(settings.dead_letters_bytes));
+        Self { reader: tokio::spawn(reading.run(look)), shared, letters }
     }
 
     /// Appends `event`.
@@ -109,6 +120,38 @@ impl MemoryLog {
     /// [`Unread::NoSuchShard`].
     pub fn seek(&self, shard: Shard, time: i64) -> Result<Offset, Unread> {
         self.shared.state.lock().store.seek(shard, time).ok_or(Unread::NoSuchShard)
+    }
+
+    /// Keeps a dead letter, once, until newer ones need its room.
+    ///
+    /// # Errors
+    /// [`PublishError::TooLarge`] if it is larger than all of them may be.
+    pub fn keep(&self, letter: &Letter) -> Result<Kept, PublishError> {
+        self.letters.lock().keep(Entry::Letter(letter.clone()), self.now())
+    }
+
+    /// Marks a dead letter as published again.
+    ///
+    /// # Errors
+    /// As [`Self::keep`].
+    pub fn mark(&self, place: &Place, replay: &Replay) -> Result<(), PublishError> {
+        let marker = Entry::Replayed(place.clone(), replay.clone());
+        self.letters.lock().keep(marker, self.now()).map(drop)
+    }
+
+    /// Reads the dead letters.
+    #[must_use]
+    pub fn scan_letters(&self) -> LetterScan<'_> {
+        LetterScan::new(&self.letters)
+    }
+
+    /// Removes dead letters and returns how many records that were.
+    pub fn purge_letters(&self, purge: Purge) -> u64 {
+        self.letters.lock().purge(purge)
+    }
+
+    fn now(&self) -> i64 {
+        self.shared.state.lock().clock.now()
     }
 
     /// What the tag of every position of this log is, and of no other: 32 bits, never 0.

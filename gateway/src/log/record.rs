@@ -77,6 +77,12 @@ impl Record {
         self.has_value.then(|| self.raw.slice((self.key_len + self.fields_len) as usize..))
     }
 
+    /// How long the value is, in bytes; 0 for null.
+    #[must_use]
+    pub fn value_bytes(&self) -> usize {
+        self.raw.len() - (self.key_len + self.fields_len) as usize
+    }
+
     /// What it takes up in the window, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {

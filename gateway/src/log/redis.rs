@@ -11,6 +11,7 @@
 //! * An event is appended and its `Idempotency-Key` looked up in one script (`publish.lua`):
 //!   `<stream's set>:key:<uuid>` holds the first one's id and place for `dedupe.window`, by the
 //!   server's clock, and every use renews it.
+//! * Dead letters are in `<prefix>:{dead-letters}` (`letters`).
 //! * Every pod reads all streams by itself, on a connection of its own (`reader`); there are no
 //!   consumer groups. Publishing goes through another connection (`writer`), reading back what is
 //!   older than the window through a third (`span`).
@@ -20,6 +21,7 @@
 
 mod advice;
 pub mod entry;
+mod letters;
 mod link;
 mod place;
 mod reader;
@@ -37,10 +39,24 @@ use super::{PublishError, Receipt, Role, Sink, Source, Span, Stretch, Unread};
 use crate::config::Config;
 use crate::cursor::{Offset, Shard};
 use crate::event::NewEvent;
+pub use letters::LetterScan;
+use letters::Letters;
 use link::Server;
 use reader::Reader;
 use span::SpanReader;
 use writer::Writer;
+
+/// The offset as places name it: the entry's id.
+#[must_use]
+pub fn spell(offset: Offset) -> String {
+    entry::id(offset)
+}
+
+/// The stream of the dead letters of the log whose keys begin with `prefix`.
+#[must_use]
+pub fn dead_letters(prefix: &str) -> String {
+    format!("{prefix}:{{dead-letters}}")
+}
 
 /// The names of the log's keys.
 #[derive(Debug, Clone)]
@@ -62,6 +78,10 @@ impl Keys {
             Role::Events => format!("{}:{index}", self.set(role)),
             Role::Broadcast => self.set(role),
         }
+    }
+
+    fn dead_letters(&self) -> String {
+        dead_letters(&self.prefix)
     }
 
     fn epoch(&self) -> String {
@@ -91,6 +111,8 @@ pub struct RedisLog {
     writer: Writer,
     spans: SpanReader,
     reader: JoinHandle<()>,
+    letters: Letters,
+    keys: Keys,
 }
 
 impl fmt::Debug for RedisLog {
@@ -110,8 +132,10 @@ impl RedisLog {
         let reader = Reader::new(Arc::clone(&server), keys.clone(), config, sink);
         Ok(Self {
             spans: SpanReader::new(Arc::clone(&server), keys.clone()),
-            writer: Writer::start(Arc::clone(&server), keys, config),
+            writer: Writer::start(Arc::clone(&server), keys.clone(), config),
             reader: tokio::spawn(reader.run()),
+            letters: Letters::new(Arc::clone(&server), keys.clone(), config),
+            keys,
             server,
         })
     }
@@ -144,6 +168,17 @@ impl RedisLog {
     /// As [`RedisLog::read`].
     pub async fn seek(&self, shard: Shard, time: i64, deadline: Instant) -> Result<Offset, Unread> {
         self.spans.seek(shard, time, deadline).await
+    }
+
+    /// The dead letters.
+    pub(super) fn letters(&self) -> &Letters {
+        &self.letters
+    }
+
+    /// The source called `name`.
+    pub(super) fn source_of(&self, name: &str) -> Option<Source> {
+        // How many streams there are does not matter to what its entries mean.
+        self.keys.sources(1).into_iter().find(|source| *source.name == *name)
     }
 
     /// Waits for what is being published, at the latest until `deadline`, and stops handing

@@ -21,7 +21,7 @@ use crate::cursor::{Offset, Position, Shard, Tag};
 use crate::event::{Audience, EventId, Pattern, User};
 use crate::hub::facts::Reach;
 use crate::hub::{Behind, Fate, Hub, Item};
-use crate::log::decode::{self, Head};
+use crate::log::decode::Head;
 use crate::log::record::Record;
 use crate::log::{Log, Source, Span, Stretch, Unread};
 
@@ -263,7 +263,7 @@ impl Task {
         for want in &mut here {
             want.turn = turn;
         }
-        let matched = matches(&stretch.records, &here, &source);
+        let matched = matches(&self.scans.hub, &stretch.records, &here, &source);
         let has_key = matched.iter().any(|(nth, _)| has_key(&stretch.records[*nth]));
         let mut scanned: usize = stretch.records.iter().map(Record::bytes).sum();
         if keys.as_ref().is_none_or(|keys| !(first..=first.next()).contains(&keys.next)) {
@@ -407,7 +407,7 @@ fn has_key(record: &Record) -> bool {
 }
 
 /// The records that somebody wants, by their number.
-fn matches(records: &[Record], wants: &[Want], source: &Source) -> Vec<(usize, Head)> {
+fn matches(hub: &Hub, records: &[Record], wants: &[Want], source: &Source) -> Vec<(usize, Head)> {
     let mut rooms: HashMap<&EventId, Vec<&Want>> = HashMap::new();
     for want in wants {
         for pattern in &want.filter.patterns {
@@ -420,7 +420,7 @@ fn matches(records: &[Record], wants: &[Want], source: &Source) -> Vec<(usize, H
         if record.offset < first {
             continue;
         }
-        let Ok(head) = decode::head(record, source) else { continue };
+        let Ok(head) = hub.head(record, source) else { continue };
         let is_wanted = match &head.audience {
             Audience::Broadcast(_) => true,
             Audience::Room(room) => rooms

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::Memory;
+use crate::config::{Config, Memory};
 use crate::consumer::{Consumer, Dedupe};
 use crate::cursor::{Shard, Tag};
 use crate::event::{
@@ -16,6 +16,7 @@ use crate::event::{
 };
 use crate::health::Health;
 use crate::hub::{Bounds, Since, Spelling};
+use crate::log::letter::outbox;
 use crate::log::memory::MemoryLog;
 use crate::wire::Variant;
 
@@ -43,17 +44,21 @@ type Got = (String, String, Cursor);
 
 impl Pod {
     fn new(window_bytes: usize, limits: Limits) -> Self {
-        let hub = Hub::new(Bounds {
+        let (letters, _) = outbox(&Config::default());
+        let bounds = Bounds {
             window_bytes,
             window_age: Duration::from_secs(600),
             queue_bytes: 1 << 20,
+            value_bytes: 1 << 20,
             spelling: Spelling { json_depth: 16, lz4_min_bytes: 1024 },
-        });
+        };
+        let hub = Hub::new(bounds, letters.clone());
         let window = Duration::from_secs(120);
         let dedupe = Dedupe::new(window);
-        let consumer = Consumer::new(Arc::clone(&hub), Arc::new(Health::new()), dedupe, "memory");
-        let settings =
-            Memory { shards: 4, max_bytes: 64 << 20, max_age: Duration::from_secs(3600) };
+        let health = Arc::new(Health::new());
+        let consumer = Consumer::new(Arc::clone(&hub), health, dedupe, "memory", letters);
+        let settings = Config::default().memory;
+        let settings = Memory { max_bytes: 64 << 20, ..settings };
         let log = Arc::new(Log::Memory(MemoryLog::open(&settings, consumer)));
         let replays = Replays::new(Arc::clone(&hub), Arc::clone(&log), limits, window);
         Self { hub, log, replays, published: 0, ends: HashMap::new() }

@@ -18,7 +18,9 @@ use metrics::Label;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
 
-pub use self::labels::{DeadLetter, Protocol, Refused, ReplayFrom, SendFailure, SentKind};
+pub use self::labels::{
+    DeadLetter, LostLetter, Protocol, Refused, ReplayFrom, SendFailure, SentKind,
+};
 
 use self::atomics::{Histogram, Number, Page};
 use self::exported::{Counter, Gauge};
@@ -57,10 +59,12 @@ const REPLAYED: Counter = Counter(
 );
 const GAPS: Counter =
     Counter("tidegate_gaps_total", "reason", "Holes that streams were told of, by reason");
-const DEAD_LETTERS: Counter = Counter(
-    "tidegate_dead_letters_total",
+const DEAD_LETTERS: Counter =
+    Counter("tidegate_dead_letters_total", "reason", "Dead letters that this pod wrote, by reason");
+const LOST_LETTERS: Counter = Counter(
+    "tidegate_dead_letters_lost_total",
     "reason",
-    "Events that can never be delivered, by reason",
+    "Dead letters that could not be kept, by reason",
 );
 const MALFORMED: Counter = Counter(
     "tidegate_malformed_records_total",
@@ -81,7 +85,7 @@ const BUILD_INFO: Gauge = Gauge("tidegate_build_info", "", "1, with the version 
 
 const GAUGES: [&Gauge; 7] =
     [&CONNECTIONS, &ROOMS, &DRAINING, &LOG_UP, &LAG, &TLS_NOT_AFTER, &BUILD_INFO];
-const COUNTERS: [&Counter; 9] = [
+const COUNTERS: [&Counter; 10] = [
     &OPENED,
     &CLOSED,
     &REFUSED,
@@ -89,6 +93,7 @@ const COUNTERS: [&Counter; 9] = [
     &REPLAYED,
     &GAPS,
     &DEAD_LETTERS,
+    &LOST_LETTERS,
     &MALFORMED,
     &SIGNATURES,
 ];
@@ -134,6 +139,7 @@ fn begin() {
     ReplayFrom::ALL.iter().for_each(|from| REPLAYED.add_to(from.as_str(), 0));
     GapReason::ALL.iter().for_each(|reason| GAPS.add_to(reason.as_str(), 0));
     DeadLetter::ALL.iter().for_each(|reason| DEAD_LETTERS.add_to(reason.as_str(), 0));
+    LostLetter::ALL.iter().for_each(|reason| LOST_LETTERS.add_to(reason.as_str(), 0));
     FailureReason::ALL.iter().for_each(|reason| SIGNATURES.add_to(reason.as_str(), 0));
     [ROOMS, DRAINING, LOG_UP].iter().for_each(|gauge| gauge.set(0.0));
     BUILD_INFO.set_with(vec![Label::new("version", env!("CARGO_PKG_VERSION"))], 1.0);
@@ -326,7 +332,12 @@ pub fn gap(reason: GapReason) {
     GAPS.add_to(reason.as_str(), 1);
 }
 
-/// An event can never be delivered.
+/// Dead letters were not kept.
+pub fn dead_letters_lost(reason: LostLetter, letters: u64) {
+    LOST_LETTERS.add_to(reason.as_str(), letters);
+}
+
+/// A dead letter was written.
 pub fn dead_letter(reason: DeadLetter) {
     DEAD_LETTERS.add_to(reason.as_str(), 1);
 }

@@ -1,5 +1,8 @@
 //! One suite over every log: what a client and a publisher may rely on, whatever keeps the events.
-//! Each scenario runs on real gateway processes.
+//! Each scenario runs on real gateway processes, but for dead letters, which the embedded log has
+//! no other way to come by.
+
+mod letters;
 
 use std::time::Duration;
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tidegate::config::Config;
 use tidegate::cursor::{Cursor, Offset, Position, Shard, Tag};
 use tidegate::event::Pattern;
 use tidegate::hub::facts::Facts;
 use tidegate::hub::{Bounds, Fate, Hub, Spelling, Start, Subscribed};
+use tidegate::log::letter::outbox;
 use tidegate::log::record::{Parts, Record, RecordWriter};
 use tidegate::log::{Role, Source};
 
@@ -55,12 +57,15 @@ fn records(shard: Shard) -> Vec<Record> {
 
 /// A pod that has read all of the log.
 fn pod() -> Arc<Hub> {
-    let hub = Hub::new(Bounds {
+    let bounds = Bounds {
         window_bytes: 1 << 20,
         window_age: Duration::from_secs(600),
         queue_bytes: 1 << 20,
+        value_bytes: 1 << 20,
         spelling: Spelling { json_depth: 16, lz4_min_bytes: 1024 },
-    });
+    };
+    let (letters, _) = outbox(&Config::default());
+    let hub = Hub::new(bounds, letters);
     hub.set_sources(&sources());
     for source in sources() {
         for index in 0..source.shards {

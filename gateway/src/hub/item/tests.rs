@@ -5,8 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::*;
+use crate::config::Config;
 use crate::cursor::SourceId;
 use crate::log::Role;
+use crate::log::letter::outbox;
 use crate::log::mapping::{Mapping, Part, ValueKind};
 use crate::log::record::{Parts, RecordWriter};
 
@@ -26,7 +28,9 @@ fn item_of_bytes(value: &[u8]) -> Item {
     let record = RecordWriter::default().write(parts, std::iter::empty());
     let head = decode::head(&record, &source).expect("a head");
     let spelling = Spelling { json_depth: 8, lz4_min_bytes: 64 };
-    Item::new(0, record, head, After::Unknown, source, spelling, Arc::default())
+    let (letters, _) = outbox(&Config::default());
+    let shared = Shared { spelling, budget: Arc::default(), letters };
+    Item::new(0, record, head, After::Unknown, source, Arc::new(shared))
 }
 
 fn envelope(item: &Item, lz4: bool) -> Value {

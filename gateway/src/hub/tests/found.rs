@@ -5,7 +5,7 @@ use super::*;
 impl Pod {
     /// One that has not found the last source yet.
     fn unaware() -> Self {
-        let mut pod = Self { hub: Hub::new(bounds()), read: HashMap::new(), found: 0 };
+        let mut pod = Self::without_sources(bounds());
         pod.find(sources().len() - 1);
         pod
     }

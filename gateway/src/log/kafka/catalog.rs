@@ -172,7 +172,10 @@ impl Catalog {
             else {
                 continue;
             };
-            if self.own.iter().any(|own| own.name == name) || known(&state.others, &name) {
+            // A pod that read its dead letters would write letters about them without end.
+            let is_own = name == self.kafka.dead_letters_topic
+                || self.own.iter().any(|own| own.name == name);
+            if is_own || known(&state.others, &name) {
                 continue;
             }
             if state.others.len() >= MOST_TOPICS {

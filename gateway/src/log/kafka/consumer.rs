@@ -29,7 +29,7 @@ use super::survey::Survey;
 use super::topics::{self, Lookup};
 use crate::config::{Assignment, Config, Kafka};
 use crate::cursor::{Offset, Shard};
-use crate::log::Sink;
+use crate::log::{Sink, Source};
 
 /// How long to wait before another session, or another attempt at its look-ups.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
@@ -187,6 +187,11 @@ impl Consumer {
             done.stopped.send_replace(true);
         })?;
         Ok(Self { stop, positions })
+    }
+
+    /// The source called `name`, if it is known.
+    pub(super) fn source_of(&self, name: &str) -> Option<Source> {
+        self.positions.lock().sources().into_iter().find(|source| *source.name == *name)
     }
 
     /// The name of the topic that `shard` is of, if the topic has such a partition.

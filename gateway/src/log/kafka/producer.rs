@@ -208,7 +208,7 @@ impl Transmitted {
 }
 
 /// A producer that is replaced when it breaks.
-pub(super) struct Producer {
+pub(in crate::log) struct Producer {
     shared: Arc<Shared>,
 }
 
@@ -269,7 +269,7 @@ impl Producer {
         &self,
         topic: &str,
         key: &str,
-        value: &[u8],
+        value: Option<&[u8]>,
         headers: OwnedHeaders,
         deadline: Instant,
     ) -> Result<Placed, PublishError> {
@@ -278,10 +278,10 @@ impl Producer {
         };
         let (answer, report) = oneshot::channel();
         let before = Arc::clone(&client.context().transmitted.lock());
-        let record = BaseRecord::with_opaque_to(topic, Box::new(Waiter { answer, before }))
+        let mut record = BaseRecord::with_opaque_to(topic, Box::new(Waiter { answer, before }))
             .key(key)
-            .payload(value)
             .headers(headers);
+        record.payload = value;
         // Copied into librdkafka's queue, which is bounded; never blocks.
         if let Err((error, _)) = client.send(record) {
             let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);

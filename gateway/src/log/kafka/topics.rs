@@ -219,7 +219,7 @@ pub(super) fn ensure(
     let (admin, runtime) = admin(options, lines)?;
     let done = runtime.block_on(async {
         for topic in missing {
-            create(&admin, kafka, topic).await?;
+            create(&admin, kafka, &topic.name, topic.partitions).await?;
         }
         check(&admin, topics).await
     });
@@ -227,21 +227,29 @@ pub(super) fn ensure(
     done
 }
 
-/// Drops an admin client elsewhere: it takes a tenth of a second to do so.
-fn retire(admin: AdminClient<LogLines>) {
-    let thread = std::thread::Builder::new().name("kafka-admin".to_owned());
+/// Drops a client elsewhere: an admin client takes a tenth of a second to do so, a consumer as long
+/// as its brokers do.
+pub(super) fn retire(client: impl Send + 'static) {
+    let thread = std::thread::Builder::new().name("kafka-retire".to_owned());
     // Without a thread it is dropped here.
-    if let Err(error) = thread.spawn(move || drop(admin)) {
-        tracing::debug!(%error, "no thread to drop the admin client on");
+    if let Err(error) = thread.spawn(move || drop(client)) {
+        tracing::debug!(%error, "no thread to drop a client on");
     }
 }
 
-async fn create(admin: &AdminClient<LogLines>, kafka: &Kafka, topic: &Topic) -> Result<(), String> {
-    let partitions = i32::try_from(topic.partitions.max(1)).unwrap_or(i32::MAX);
+/// Makes a topic, unless another pod was faster.
+pub(super) async fn create(
+    admin: &AdminClient<LogLines>,
+    kafka: &Kafka,
+    name: &str,
+    partitions: u32,
+) -> Result<(), String> {
+    let partitions = i32::try_from(partitions.max(1)).unwrap_or(i32::MAX);
     // -1 is the broker's own default.
     let replication = kafka.replication.map_or(-1, i32::from);
-    let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(replication))
-        .set("message.timestamp.type", "LogAppendTime");
+    let new = NewTopic::new(name, partitions, TopicReplication::Fixed(replication))
+        .set("message.timestamp.type", "LogAppendTime")
+        .set("cleanup.policy", "delete");
     let options = AdminOptions::new()
         .request_timeout(Some(CREATE_TIMEOUT))
         .operation_timeout(Some(CREATE_TIMEOUT));
@@ -257,8 +265,8 @@ async fn create(admin: &AdminClient<LogLines>, kafka: &Kafka, topic: &Topic) -> 
             "topic {name} does not exist and could not be made with {partitions} partitions \
              (kafka.partitions) and replication {replication} (kafka.replication): {code}"
         )),
-        Ok(None) => Err(format!("no answer to making topic {}", topic.name)),
-        Err(error) => Err(format!("making topic {}: {error}", topic.name)),
+        Ok(None) => Err(format!("no answer to making topic {name}")),
+        Err(error) => Err(format!("making topic {name}: {error}")),
     }
 }
 
@@ -335,7 +343,7 @@ pub(super) fn cleanup_policies(
 }
 
 /// A client that looks after topics, and what it is waited for with.
-fn admin(
+pub(super) fn admin(
     options: &Options,
     lines: &LogLines,
 ) -> Result<(AdminClient<LogLines>, tokio::runtime::Runtime), String> {

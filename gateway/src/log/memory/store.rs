@@ -12,6 +12,17 @@ use crate::log::{Receipt, Role, Source, Span, Stretch};
 const EVENTS: &str = "tidegate.events";
 /// The name of the broadcasts' source.
 const BROADCAST: &str = "tidegate.broadcast";
+/// The source called `name`, whatever its number of shards.
+#[must_use]
+pub fn source_of(name: &str) -> Option<Source> {
+    let role = match name {
+        EVENTS => Role::Events,
+        BROADCAST => Role::Broadcast,
+        _ => return None,
+    };
+    Some(Source::new(name, role, 1))
+}
+
 /// How many records are handed on at once.
 pub(super) const BATCH_RECORDS: usize = 256;
 /// How many bytes are handed on at once; one record always is. Records of a batch are kept alive

@@ -95,7 +95,7 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 fn settings(max_bytes: usize) -> Memory {
-    Memory { shards: 4, max_bytes, max_age: Duration::from_secs(3600) }
+    Memory { shards: 4, max_bytes, max_age: Duration::from_secs(3600), dead_letters_bytes: 1 << 20 }
 }
 
 fn event(audience: Audience, data: &str) -> NewEvent {

@@ -104,9 +104,21 @@ label! {
     DeadLetter {
         /// It is no event.
         Malformed = "malformed",
-        /// It is larger than the log takes.
+        /// The topic's mapping takes a part from where it has none.
+        MappingFailed = "mapping_failed",
+        /// It is larger than an event may be.
         TooLarge = "too_large",
         /// No pod wrote it to a stream within its `deliver_within`.
         Undelivered = "undelivered",
+    }
+}
+
+label! {
+    /// Why a dead letter was not kept.
+    LostLetter {
+        /// Too many waited already.
+        QueueFull = "queue_full",
+        /// The log did not take it for too long.
+        NotTaken = "not_taken",
     }
 }

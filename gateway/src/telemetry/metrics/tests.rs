@@ -89,7 +89,7 @@ fn check_histogram(name: &str, family: &Family) {
 }
 
 /// The contract's series, with their labels.
-const CONTRACT: [(&str, &str, &[&str]); 26] = [
+const CONTRACT: [(&str, &str, &[&str]); 27] = [
     ("tidegate_connections", "gauge", &["protocol"]),
     ("tidegate_connections_opened_total", "counter", &[]),
     ("tidegate_connections_closed_total", "counter", &["reason"]),
@@ -112,6 +112,7 @@ const CONTRACT: [(&str, &str, &[&str]); 26] = [
     ("tidegate_replayed_events_total", "counter", &["from"]),
     ("tidegate_gaps_total", "counter", &["reason"]),
     ("tidegate_dead_letters_total", "counter", &["reason"]),
+    ("tidegate_dead_letters_lost_total", "counter", &["reason"]),
     ("tidegate_malformed_records_total", "counter", &["kind"]),
     ("tidegate_signature_failures_total", "counter", &["reason"]),
     ("tidegate_tls_not_after_seconds", "gauge", &[]),
@@ -168,6 +169,7 @@ fn every_series_of_the_contract_is_well_formed_and_counts() {
     replayed_events(ReplayFrom::Window, 6);
     gap(GapReason::TooFar);
     dead_letter(DeadLetter::Undelivered);
+    dead_letters_lost(LostLetter::QueueFull, 2);
     malformed_record("no_key");
     signature_failure(FailureReason::Expired);
 
@@ -188,6 +190,7 @@ fn every_series_of_the_contract_is_well_formed_and_counts() {
         ("tidegate_replayed_events_total", "window", 6.0),
         ("tidegate_gaps_total", "too_far", 1.0),
         ("tidegate_dead_letters_total", "undelivered", 1.0),
+        ("tidegate_dead_letters_lost_total", "queue_full", 2.0),
         ("tidegate_malformed_records_total", "no_key", 1.0),
         ("tidegate_signature_failures_total", "expired", 1.0),
         ("tidegate_connections", "http1.0", 1.0),

@@ -7,7 +7,12 @@ use super::*;
 const TAG: Tag = Tag(1 << 31 | 7);
 
 fn settings(shards: u32, max_bytes: usize, max_age_ms: u64) -> Memory {
-    Memory { shards, max_bytes, max_age: Duration::from_millis(max_age_ms) }
+    Memory {
+        shards,
+        max_bytes,
+        max_age: Duration::from_millis(max_age_ms),
+        dead_letters_bytes: 1 << 20,
+    }
 }
 
 fn store(max_bytes: usize, max_age_ms: u64) -> Store {
