@@ -24,7 +24,7 @@ use crate::http::tls::{self, Files, Tls};
 use crate::http::{self, App, Places};
 use crate::hub::{Bounds, Hub, Spelling};
 use crate::log::Log;
-use crate::log::letter;
+use crate::log::letter::{self, Desk};
 use crate::replay::{Limits, Replays};
 use crate::shutdown::{Phase, Shutdown};
 use crate::telemetry::{self, metrics};
@@ -103,7 +103,9 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
         connections: Places::new(sockets),
         tls: tls.map(Tls::acceptor),
     };
-    let admin_router = admin::router(admin(&app, &health, log_level));
+    let desk = Arc::new(Desk::new(Arc::clone(&log), &config));
+    let admin_router =
+        admin::router(admin(&app, &health, log_level)).merge(admin::letters::router(desk));
     let admin_tracker = TaskTracker::new();
     let admin_task = tokio::spawn(listener::serve(
         admin_listener,

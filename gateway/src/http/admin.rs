@@ -1,5 +1,7 @@
 //! The admin port: probes, metrics, and what an operator looks at. Not for the public.
 
+pub mod letters;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
