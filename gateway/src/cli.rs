@@ -6,6 +6,7 @@ pub mod tail;
 pub mod target;
 
 mod check_config;
+mod dlq;
 mod serve;
 mod settings;
 mod sign;
@@ -55,6 +56,7 @@ fn command() -> Command {
         .subcommand(publish::command())
         .subcommand(tail::command())
         .subcommand(with_settings(sign::command(), |section| section == "auth"))
+        .subcommand(dlq::command())
         .subcommand(with_settings(check_config::command(), |_| true))
         .after_help(AFTER_HELP)
 }
@@ -73,6 +75,7 @@ fn dispatch(command: &mut Command, matches: &ArgMatches) -> anyhow::Result<ExitC
         "serve" => serve::run(all),
         "check-config" => check_config::run(all),
         "sign" => client(sign::run(all)),
+        "dlq" => client(dlq::run(all)),
         _ if settings::are_given(matches) => {
             let message = format!("{name} takes no settings of the gateway's");
             Err(command.error(ErrorKind::ArgumentConflict, message).into())

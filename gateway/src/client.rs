@@ -1,4 +1,4 @@
-//! The other end of the wire: what `tidegate publish`, `tidegate tail` and the tests speak with.
+//! The other end of the wire: what `tidegate publish`, `tail`, `dlq` and the tests speak with.
 //!
 //! It knows the gateway by its contract. It shares the names and the signatures with it, and nothing
 //! that reads or writes the wire: a mistake on one side must not be cancelled out by the same one
@@ -7,6 +7,7 @@
 pub mod address;
 mod backoff;
 pub mod identity;
+pub mod letters;
 pub mod parser;
 pub mod problem;
 pub mod publish;

@@ -96,6 +96,10 @@ impl Gateway {
         self.public
     }
 
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     pub async fn admin_get(&self, path: &str) -> Answer {
         http::get(self.admin, path, &[]).await
     }
