@@ -22,11 +22,11 @@ use crate::cursor::{Cursor, Shard};
 use crate::event::{Audience, User};
 use crate::wire::GapReason;
 
-/// What follows for a reader that fell off the tail.
+/// What a reader gets before it looks at the rings again.
 #[derive(Debug)]
 pub(super) enum Next {
     /// A hole.
-    Gap(Gap),
+    Gap(Box<Gap>),
     /// An event.
     Event(Arc<Item>),
 }
@@ -180,7 +180,7 @@ impl<'a> Way<'a> {
 
     /// Goes to the event with the number `seq` and returns the hole before it, if it is one: not
     /// for a reader that came from a pod which is further.
-    fn gap_before(&mut self, seq: u64) -> Option<Gap> {
+    fn gap_before(&mut self, seq: u64) -> Option<Box<Gap>> {
         let to = before(self.state, &self.shards, seq);
         if self.at.covers(&to) {
             return None;
@@ -188,6 +188,7 @@ impl<'a> Way<'a> {
         let is_first = self.at.components().is_empty();
         let requested = if is_first { self.first.take() } else { Some(self.at.clone()) };
         self.at.advance_all(&to);
-        Some(Gap { reason: GapReason::Overflow, requested, resumed_at: self.at.clone() })
+        let resumed_at = self.at.clone();
+        Some(Box::new(Gap { reason: GapReason::Overflow, requested, resumed_at }))
     }
 }

@@ -46,8 +46,9 @@ pub struct Subscription {
     hub: Arc<Hub>,
     seats: Vec<Seat>,
     user: Option<User>,
-    /// What the window held after the cursor, still to be written.
-    replay: VecDeque<Arc<Item>>,
+    /// What is to be written before the rings are looked at again: what the window held after the
+    /// cursor, or what follows after the reader fell off a ring's tail.
+    first: VecDeque<Next>,
     /// The reader's own vector, while the rooms' is not at or past it. A reader of several rooms
     /// always has one: the rooms' vectors say nothing of each other.
     own: Option<Cursor>,
@@ -57,10 +58,6 @@ pub struct Subscription {
     taken: Vec<(Arc<Item>, Option<Bytes>)>,
     /// What becomes of it when it falls off the tail of a ring.
     slow: Slow,
-    /// What follows after it has, before it takes from the rings again.
-    after_overflow: VecDeque<Next>,
-    /// A hole to be said before anything else is taken.
-    gap: Option<Gap>,
 }
 
 impl Subscription {
@@ -79,13 +76,11 @@ impl Subscription {
             hub,
             seats,
             user,
-            replay,
+            first: replay.into_iter().map(Next::Event).collect(),
             own,
             unknown_until,
             taken: Vec::new(),
             slow: Slow::Disconnect,
-            after_overflow: VecDeque::new(),
-            gap: None,
         }
     }
 
@@ -99,7 +94,13 @@ impl Subscription {
 
     /// The hole that [`Self::poll_next`] came to instead of events.
     pub fn take_gap(&mut self) -> Option<Gap> {
-        self.gap.take()
+        match self.first.pop_front_if(|next| matches!(next, Next::Gap(_)))? {
+            Next::Gap(gap) => {
+                self.own = Some(gap.resumed_at.clone());
+                Some(*gap)
+            }
+            Next::Event(_) => None,
+        }
     }
 
     /// The next events, in order, up to about `most_bytes`; or none, if there is a hole before
@@ -115,20 +116,11 @@ impl Subscription {
         out: &mut Vec<Delivery>,
     ) -> Poll<Result<(), Lagged>> {
         loop {
-            let mut bytes = 0;
-            while bytes < most_bytes
-                && let Some(item) = self.replay.pop_front()
-            {
-                bytes += item.size();
-                self.deliver(item, None, out);
-            }
-            if self.replay.is_empty() {
-                self.pass_overflow(&mut bytes, most_bytes, out);
-            }
-            if self.gap.is_some() {
+            let bytes = self.take_first(most_bytes, out);
+            if matches!(self.first.front(), Some(Next::Gap(_))) {
                 return Poll::Ready(Ok(()));
             }
-            if self.replay.is_empty() && self.after_overflow.is_empty() && bytes < most_bytes {
+            if self.first.is_empty() && bytes < most_bytes {
                 let took = self.take_live();
                 for (item, id_line) in std::mem::take(&mut self.taken) {
                     self.deliver(item, id_line, out);
@@ -137,7 +129,7 @@ impl Subscription {
                 if let Err(missed) = took
                     && out.is_empty()
                 {
-                    self.after_overflow = self.overflow(missed)?;
+                    self.first = self.overflow(missed)?;
                     continue;
                 }
             }
@@ -145,7 +137,7 @@ impl Subscription {
                 return Poll::Ready(Ok(()));
             }
             // Only others' events may have been pending: go on until a seat really waits.
-            if self.seats.iter().all(|seat| seat.wait(cx.waker())) {
+            if self.first.is_empty() && self.seats.iter().all(|seat| seat.wait(cx.waker())) {
                 return Poll::Pending;
             }
         }
@@ -163,27 +155,17 @@ impl Subscription {
         }
     }
 
-    /// Writes what follows after an overflow, up to the next hole, which has to come first.
-    fn pass_overflow(&mut self, bytes: &mut usize, most_bytes: usize, out: &mut Vec<Delivery>) {
-        while *bytes < most_bytes
-            && let Some(next) = self.after_overflow.pop_front()
+    /// Writes what comes before the rings, up to the next hole; returns how many bytes that is.
+    fn take_first(&mut self, most_bytes: usize, out: &mut Vec<Delivery>) -> usize {
+        let mut bytes = 0;
+        while bytes < most_bytes
+            && let Some(Next::Event(item)) =
+                self.first.pop_front_if(|next| matches!(next, Next::Event(_)))
         {
-            match next {
-                Next::Event(item) => {
-                    *bytes += item.size();
-                    self.deliver(item, None, out);
-                }
-                Next::Gap(gap) if out.is_empty() => {
-                    self.own = Some(gap.resumed_at.clone());
-                    self.gap = Some(gap);
-                    return;
-                }
-                Next::Gap(_) => {
-                    self.after_overflow.push_front(next);
-                    return;
-                }
-            }
+            bytes += item.size();
+            self.deliver(item, None, out);
         }
+        bytes
     }
 
     /// Takes what is pending into `taken`, several rooms merged in the order of their routing.
@@ -241,8 +223,7 @@ impl Subscription {
         }
         // Not during a replay: what is read back from the window has no line that could be shared,
         // nor has a broadcast that is not taken from a ring.
-        let may_share =
-            self.seats.len() == 1 && self.replay.is_empty() && self.after_overflow.is_empty();
+        let may_share = self.seats.len() == 1 && self.first.is_empty();
         let id_line = match (&self.own, &item.after) {
             (None, _) => room_line,
             (Some(own), After::Room(room)) if may_share && room.covers(own) => {
@@ -260,7 +241,7 @@ impl Subscription {
     /// What a heartbeat may say now: the current position in every shard, if everything below it
     /// was written or was not for this reader. `None` while something is pending.
     pub fn current(&mut self) -> Option<Cursor> {
-        if !self.replay.is_empty() || !self.after_overflow.is_empty() {
+        if !self.first.is_empty() {
             return None;
         }
         let head = self.hub.head_if_drained(&self.seats)?;
@@ -277,7 +258,7 @@ impl Subscription {
     /// Whether events of a replay are still to be written.
     #[must_use]
     pub fn is_replaying(&self) -> bool {
-        !self.replay.is_empty()
+        !self.first.is_empty()
     }
 }
 

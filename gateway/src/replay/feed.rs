@@ -125,6 +125,7 @@ impl Feed {
             let replaying = match &mut self.state {
                 State::Live(subscription) => {
                     return subscription.poll_next(cx, most_bytes, out).map(|taken| match taken {
+                        Ok(()) if !out.is_empty() => Ok(Turn::Events),
                         Ok(()) => Ok(subscription.take_gap().map_or(Turn::Events, Turn::Gap)),
                         Err(Lagged) => Err(Ended::Lagged),
                     });

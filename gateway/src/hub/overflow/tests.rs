@@ -89,7 +89,7 @@ impl Client {
                 return true;
             }
         }
-        let gap = self.subscription.take_gap().map(Wrote::Gap);
+        let gap = if out.is_empty() { self.subscription.take_gap().map(Wrote::Gap) } else { None };
         let events = out.into_iter().map(|delivery| {
             let frame = delivery.frame(Variant::default()).expect("an event");
             let line = delivery.id_line.clone().unwrap_or_else(|| frame.block());
