@@ -3,6 +3,8 @@
 
 mod deadline;
 mod streams;
+#[cfg(target_os = "linux")]
+mod unsent;
 
 use std::future::Future;
 use std::io;
@@ -123,6 +125,10 @@ pub async fn serve(
 
 fn set_options(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    if let Err(error) = unsent::limit(socket) {
+        tracing::debug!(%error, "what the kernel holds for a client is not limited");
+    }
     let socket = SockRef::from(socket);
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
     #[cfg(target_os = "linux")]

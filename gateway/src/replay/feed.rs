@@ -29,10 +29,6 @@ pub struct Feed {
 }
 
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every stream is live, and lies in a box already"
-)]
 enum State {
     Live(Subscription),
     Replaying(Box<Replaying>),

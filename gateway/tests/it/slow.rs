@@ -200,6 +200,21 @@ async fn a_reader_that_takes_nothing_is_ended_over_http1_and_http2_and_counted()
     assert_eq!(gateway.metric("tidegate_connections", "protocol").await, 1.0);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_kernel_holds_little_of_what_a_reader_does_not_take() {
+    let gateway = Gateway::ready(&["--stream-write-timeout", "1s"]).await;
+    let wire = Wire::connect_small(gateway.public()).await;
+    let _stalled = Stream::open_over(wire, ROOM, &[]).await;
+    // The kernel would take all of it, and nobody would notice that the client takes nothing.
+    let body = json!({"data": "x".repeat(900_000)}).to_string();
+    assert_eq!(gateway.publish("a", "t", &body).await.status, 200);
+    eventually("the write times out", Duration::from_secs(20), async || {
+        gateway.metric("tidegate_connections_closed_total", "reason=\"stalled\"").await == 1.0
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_takes_nothing_is_ended_over_tls_and_counted() {
     let pair = Pair::until(2099);
