@@ -22,7 +22,7 @@ use crate::auth::Grant;
 use crate::auth::verifier::GrantState;
 use crate::disconnect::{Disconnect, Stalled};
 use crate::event::Pattern;
-use crate::hub::{Delivery, Gap};
+use crate::hub::{Delivery, Gap, Item};
 use crate::replay::{Ended, Feed, Turn};
 use crate::shutdown::Phase;
 use crate::telemetry::metrics::{self, Protocol};
@@ -65,12 +65,15 @@ pub struct Terms {
     pub stalled: Stalled,
 }
 
-/// What ends streams from outside, looked at whenever a stream is polled.
+/// What a stream asks of its pod: mostly what ends streams from outside, looked at whenever one is
+/// polled.
 pub trait Ends: Send + Sync {
     /// Where the pod's shutdown is.
     fn phase(&self) -> Phase;
     /// Changes whenever the keys have.
     fn key_changes(&self) -> watch::Receiver<u64>;
+    /// An event that is to be delivered by a time was written to the first stream of this pod.
+    fn written(&self, item: &Item, deadline: i64);
     /// Whether `grant` still holds, and how long it will as the keys are now.
     fn grant(&self, grant: &Grant) -> (GrantState, Option<Instant>);
 }
@@ -220,6 +223,11 @@ impl<E: Ends> Connection<E> {
             }
             bytes += self.pending.iter().skip(before).map(Bytes::len).sum::<usize>();
             count += 1;
+            if let Some(deadline) = delivery.item.head.deadline
+                && delivery.item.note_written()
+            {
+                self.ends.written(&delivery.item, deadline);
+            }
             metrics::send_latency_ms(now.saturating_sub(delivery.item.published_at()), 1);
             if self.terms.completes && delivery.item.head.is_final {
                 complete = true;

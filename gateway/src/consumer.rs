@@ -15,6 +15,7 @@ use crate::log::letter::Outbox;
 use crate::log::record::Record;
 use crate::log::{KeysOnly, Sink, Source, decode};
 use crate::telemetry::metrics;
+use crate::undelivered::{At, Undelivered};
 
 /// The sink of this pod's log.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub struct Consumer {
     hub: Arc<Hub>,
     health: Arc<Health>,
     dedupe: Arc<Dedupe>,
+    undelivered: Arc<Undelivered>,
     /// The log's kind, as the metrics spell it.
     log: &'static str,
     letters: Outbox,
@@ -35,10 +37,11 @@ impl Consumer {
         hub: Arc<Hub>,
         health: Arc<Health>,
         dedupe: Arc<Dedupe>,
+        undelivered: Arc<Undelivered>,
         log: &'static str,
         letters: Outbox,
     ) -> Self {
-        Self { hub, health, dedupe, log, letters, sources: Vec::new() }
+        Self { hub, health, dedupe, undelivered, log, letters, sources: Vec::new() }
     }
 
     fn source_of(&self, shard: Shard) -> Option<&Source> {
@@ -72,6 +75,9 @@ impl Sink for Consumer {
         let began = Instant::now();
         let fates = self.dedupe.judge(batch, |shard| self.source_of(shard));
         let routed = self.hub.route(batch.drain(..).zip(fates));
+        for &(shard, offset, deadline) in &routed.promised {
+            self.undelivered.promised(At { shard, offset }, deadline);
+        }
         self.dedupe.tell();
         if routed.matched > 0 {
             metrics::fanout(began.elapsed());

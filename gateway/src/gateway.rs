@@ -28,6 +28,7 @@ use crate::log::letter::{self, Desk};
 use crate::replay::{Limits, Replays};
 use crate::shutdown::{Phase, Shutdown};
 use crate::telemetry::{self, metrics};
+use crate::undelivered::Undelivered;
 
 /// How often the keys' file is read.
 const KEYS_READ_EVERY: Duration = Duration::from_secs(1);
@@ -61,10 +62,12 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
     let (public_addr, admin_addr) = (public.local_addr()?, admin_listener.local_addr()?);
 
     let dedupe = Dedupe::new(config.dedupe.window);
+    let undelivered = Undelivered::new(config.log.window_age);
     let consumer = Consumer::new(
         Arc::clone(&hub),
         Arc::clone(&health),
         Arc::clone(&dedupe),
+        Arc::clone(&undelivered),
         log_name(&config),
         letters.clone(),
     );
@@ -77,10 +80,13 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
     );
     let no_more_letters = CancellationToken::new();
     let mailman = tokio::spawn(mailman.run(Arc::clone(&log), no_more_letters.clone()));
+    let promises =
+        tokio::spawn(Arc::clone(&undelivered).run(Arc::clone(&log), Arc::clone(&hub), letters));
     let app = Arc::new(App {
         hub: Arc::clone(&hub),
         log: Arc::clone(&log),
         replays,
+        undelivered: Arc::clone(&undelivered),
         dedupe,
         verifier: Arc::clone(&verifier),
         shutdown: Arc::clone(&shutdown),
@@ -145,9 +151,15 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
     drain(&app, &health, &tracker, close_public).await;
     // What was accepted is flushed while /metrics can still be read.
     let deadline = shutdown.deadline();
-    no_more_letters.cancel();
     let last_letters = deadline.checked_sub(LAST_ANSWERS).unwrap_or(deadline);
     let last_letters = last_letters.min(Instant::now() + LAST_LETTERS);
+    // First of all what was written: without these notes other pods make letters of it.
+    promises.abort();
+    let told = undelivered.tell(&log, &hub);
+    if !matches!(tokio::time::timeout_at(last_letters, told).await, Ok(Ok(()))) {
+        tracing::warn!("notes of deliveries were left when the time was over");
+    }
+    no_more_letters.cancel();
     if tokio::time::timeout_at(last_letters, mailman).await.is_err() {
         tracing::warn!("dead letters were left when the time was over");
     }

@@ -40,11 +40,12 @@ use crate::config::Config;
 use crate::connection::Ends;
 use crate::consumer::Dedupe;
 use crate::event::User;
-use crate::hub::Hub;
+use crate::hub::{Hub, Item};
 use crate::log::Log;
 use crate::problem::{Problem, ProblemKind};
 use crate::replay::Replays;
 use crate::shutdown::{Phase, Shutdown};
+use crate::undelivered::{At, Undelivered};
 
 /// What the public handlers share.
 pub struct App {
@@ -56,6 +57,8 @@ pub struct App {
     pub log: Arc<Log>,
     /// Reads back what the recent window no longer has.
     pub replays: Arc<Replays>,
+    /// Which events are to be delivered by a time.
+    pub undelivered: Arc<Undelivered>,
     /// Which keys were used lately.
     pub dedupe: Arc<Dedupe>,
     /// Who may do what.
@@ -79,6 +82,11 @@ pub struct App {
 impl Ends for App {
     fn phase(&self) -> Phase {
         self.shutdown.phase()
+    }
+
+    fn written(&self, item: &Item, deadline: i64) {
+        let at = At { shard: item.shard(), offset: item.offset() };
+        self.undelivered.written(at, deadline);
     }
 
     fn key_changes(&self) -> watch::Receiver<u64> {

@@ -95,6 +95,8 @@ pub struct Routed {
     pub matched: usize,
     /// Records that are no events, and why.
     pub malformed: Vec<(Record, Malformed)>,
+    /// Events that are to be delivered by a time, in milliseconds since the Unix epoch.
+    pub promised: Vec<(Shard, Offset, i64)>,
 }
 
 /// The rooms of one id.
@@ -241,6 +243,9 @@ impl Hub {
                 return;
             }
         };
+        if let Some(deadline) = head.deadline {
+            routed.promised.push((record.shard, record.offset, deadline));
+        }
         let seq = state.window.next_seq();
         let (chain, after, rooms) = match &head.audience {
             Audience::Broadcast(_) => {

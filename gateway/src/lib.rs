@@ -26,6 +26,7 @@ pub mod log;
 pub mod connection;
 pub mod http;
 pub mod replay;
+pub mod undelivered;
 // Around.
 pub mod config;
 pub mod gateway;

@@ -21,6 +21,7 @@ pub mod letter;
 pub mod mapping;
 pub mod memory;
 pub mod murmur2;
+pub mod note;
 pub mod record;
 pub mod redis;
 mod stretch;
@@ -34,6 +35,7 @@ use crate::cursor::{Offset, Position, Shard, SourceId, Tag};
 use crate::event::{MessageId, NewEvent};
 use letter::{Letter, Place, Purge, Replay, Scan};
 use mapping::Mapping;
+use note::Note;
 use record::Record;
 pub use stretch::{Span, Stretch, Unread};
 
@@ -352,6 +354,28 @@ impl Log {
             Self::Memory(_) => memory::source_of(name),
             Self::Kafka(log) => log.source_of(name),
             Self::Redis(log) => log.source_of(name),
+        }
+    }
+
+    /// The shard that notes lie in; `None` where there is one pod, which needs none.
+    #[must_use]
+    pub fn notes(&self) -> Option<Shard> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Kafka(log) => Some(log.notes()),
+            Self::Redis(log) => Some(log.notes()),
+        }
+    }
+
+    /// Appends notes for the other pods.
+    ///
+    /// # Errors
+    /// [`PublishError`]: some may have been appended.
+    pub async fn note(&self, notes: &[Note], deadline: Instant) -> Result<(), PublishError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Kafka(log) => log.note(notes, deadline).await,
+            Self::Redis(log) => log.note(notes, deadline).await,
         }
     }
 

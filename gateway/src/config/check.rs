@@ -72,6 +72,7 @@ fn kafka(config: &Config, given: &mut Given) {
         ("kafka.events_topic", &config.kafka.events_topic),
         ("kafka.broadcast_topic", &config.kafka.broadcast_topic),
         ("kafka.dead_letters_topic", &config.kafka.dead_letters_topic),
+        ("kafka.deliveries_topic", &config.kafka.deliveries_topic),
     ];
     for (index, source) in config.kafka.sources.iter().enumerate() {
         if let Topics::Named(name) = &source.topics

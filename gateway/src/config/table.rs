@@ -134,6 +134,9 @@ settings! {
         /// Further topics, which others write, and what their records mean: `[[kafka.sources]]` in
         /// the file, JSON elsewhere.
         sources: Vec<KafkaSource> = sources::SOURCES, "none";
+        /// Topic in which pods tell one another which events with `X-Deliver-Within` were written to
+        /// a stream; made when the first one is published.
+        deliveries_topic: String = kind::TOPIC, "tidegate.deliveries";
         /// Options for librdkafka by its own names: `[kafka.options]` in the file,
         /// `TIDEGATE_KAFKA_OPTIONS_A_B` or `--kafka-options-a-b` for `a.b`.
         options: BTreeMap<String, String> = kind::OPTIONS, "";

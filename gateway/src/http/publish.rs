@@ -28,6 +28,7 @@ use crate::event::{Audience, NewEvent};
 use crate::log::{PublishError, Receipt};
 use crate::problem::{Problem, ProblemKind};
 use crate::telemetry::metrics;
+use crate::undelivered::At;
 
 /// Publishes to a room.
 #[utoipa::path(
@@ -142,12 +143,18 @@ pub(super) async fn append(app: &App, event: &NewEvent) -> Result<PublishReceipt
         message_id: receipt.duplicate.unwrap_or(event.message_id),
         published_at: receipt.timestamp,
     };
-    let duplicate = receipt.duplicate.is_some();
-    if duplicate || event.idempotency_key.is_none() {
-        return Ok(receipt_of(app, event, receipt.shard, &own, duplicate));
+    let first = match &event.idempotency_key {
+        Some(_) if receipt.duplicate.is_none() => {
+            first_of(app, event, &receipt, deadline).await?.unwrap_or(own)
+        }
+        _ => own,
+    };
+    let duplicate = receipt.duplicate.is_some() || first.offset != own.offset;
+    if let (Some(within), false) = (event.deliver_within_ms, duplicate) {
+        let at = At { shard: receipt.shard, offset: receipt.offset };
+        app.undelivered.published(at, receipt.timestamp, within);
     }
-    let first = first_of(app, event, &receipt, deadline).await?.unwrap_or(own);
-    Ok(receipt_of(app, event, receipt.shard, &first, first.offset != own.offset))
+    Ok(receipt_of(app, event, receipt.shard, &first, duplicate))
 }
 
 /// The first use of the event's key, once this pod has read the event back.

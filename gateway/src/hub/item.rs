@@ -1,6 +1,6 @@
 //! An event as readers share it: decoded once, encoded once a variant.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -80,6 +80,8 @@ pub struct Item {
     lz4: OnceLock<Box<str>>,
     frames: [OnceLock<Option<Frame>>; Variant::COUNT],
     taken: AtomicUsize,
+    /// A stream of this pod was written it.
+    is_written: AtomicBool,
 }
 
 impl Item {
@@ -103,7 +105,14 @@ impl Item {
             lz4: OnceLock::new(),
             frames: Default::default(),
             taken: AtomicUsize::new(own),
+            is_written: AtomicBool::new(false),
         }
+    }
+
+    /// Takes note that a stream was written it; true the first time.
+    #[must_use]
+    pub fn note_written(&self) -> bool {
+        !self.is_written.swap(true, Ordering::Relaxed)
     }
 
     /// The shard it lies in.

@@ -107,6 +107,8 @@ pub struct Head {
     pub to_user: Option<User>,
     /// The last event of its room.
     pub is_final: bool,
+    /// By when it is to be written to a stream somewhere, in milliseconds since the Unix epoch.
+    pub deadline: Option<i64>,
 }
 
 fn text<'a>(what: &'static str, bytes: &'a [u8]) -> Result<&'a str, Malformed> {
@@ -141,6 +143,7 @@ fn own_head(record: &Record, role: Role) -> Result<Head, Malformed> {
     let mut kind = None;
     let mut to_user = None;
     let mut is_final = false;
+    let mut deadline = None;
     for (name, value) in record.fields() {
         if name == field::EVENT_TYPE.as_bytes() {
             kind = Some(text("event_type", value)?);
@@ -148,6 +151,8 @@ fn own_head(record: &Record, role: Role) -> Result<Head, Malformed> {
             to_user = Some(User::new(text("to_user", value)?)?);
         } else if name == field::FINAL.as_bytes() {
             is_final = value == b"true";
+        } else if name == field::DELIVER_WITHIN.as_bytes() {
+            deadline = deadline_of(record, value);
         }
     }
     if record.value().is_none() {
@@ -160,7 +165,14 @@ fn own_head(record: &Record, role: Role) -> Result<Head, Malformed> {
             kind: EventType::new(kind.ok_or(Malformed::NoType)?)?,
         }),
     };
-    Ok(Head { audience, to_user, is_final })
+    Ok(Head { audience, to_user, is_final, deadline })
+}
+
+/// The time by which a record's event is to be delivered. What is no number of milliseconds, as
+/// another producer may have it, asks for nothing.
+fn deadline_of(record: &Record, within: &[u8]) -> Option<i64> {
+    let within: i64 = std::str::from_utf8(within).ok()?.parse().ok().filter(|ms| *ms > 0)?;
+    Some(record.timestamp.saturating_add(within))
 }
 
 /// Reads the whole record, value included, whose JSON may nest `json_depth` deep.

@@ -19,6 +19,7 @@ mod client;
 mod consumer;
 mod letters;
 mod native;
+mod notes;
 mod options;
 mod positions;
 mod producer;
@@ -30,6 +31,7 @@ use std::fmt;
 
 use tokio::time::Instant;
 
+use super::note::Note;
 use super::record::{field, fields_of};
 use super::{PublishError, Receipt, Sink, Source, Span, Stretch, Unread};
 use crate::config::Config;
@@ -39,6 +41,7 @@ use client::LogLines;
 use consumer::Consumer;
 pub use letters::LetterScan;
 use letters::Letters;
+use notes::Notes;
 use options::Options;
 pub use options::check_option;
 use producer::Producer;
@@ -50,6 +53,7 @@ pub struct KafkaLog {
     producer: Producer,
     letters: Letters,
     readers: Readers,
+    notes: Notes,
     group: String,
     events: Target,
     broadcast: Target,
@@ -92,12 +96,14 @@ impl KafkaLog {
         let producer = Producer::start(options.clone(), lines.clone())?;
         let letters = Letters::new(&config.kafka, &options, &lines);
         let readers = Readers::start(options.clone(), lines.clone())?;
+        let notes = Notes::new(&config.kafka, &options, &lines);
         let consumer = Consumer::start(config, group.clone(), options, lines, sink)?;
         Ok(Self {
             consumer,
             producer,
             letters,
             readers,
+            notes,
             group,
             events: Target::new(&config.kafka.events_topic),
             broadcast: Target::new(&config.kafka.broadcast_topic),
@@ -147,13 +153,34 @@ impl KafkaLog {
         })
     }
 
+    fn topic_of(&self, shard: Shard) -> Result<String, Unread> {
+        if shard == self.notes.shard() {
+            return Ok(self.notes.topic().to_owned());
+        }
+        self.consumer.topic_of(shard).ok_or(Unread::NoSuchShard)
+    }
+
+    /// The shard that notes lie in.
+    #[must_use]
+    pub fn notes(&self) -> Shard {
+        self.notes.shard()
+    }
+
+    /// Appends notes.
+    ///
+    /// # Errors
+    /// [`PublishError`]: some may have been appended.
+    pub async fn note(&self, notes: &[Note], deadline: Instant) -> Result<(), PublishError> {
+        self.notes.write(&self.producer, notes, deadline).await
+    }
+
     /// Reads back a part of a partition.
     ///
     /// # Errors
     /// [`Unread`] if no topic of the gateway's has it, or the brokers do not answer until
     /// `deadline`.
     pub async fn read(&self, span: Span, deadline: Instant) -> Result<Stretch, Unread> {
-        let topic = self.consumer.topic_of(span.shard).ok_or(Unread::NoSuchShard)?;
+        let topic = self.topic_of(span.shard)?;
         self.readers.read(topic, span, deadline).await
     }
 
@@ -163,7 +190,7 @@ impl KafkaLog {
     /// # Errors
     /// As [`KafkaLog::read`].
     pub async fn seek(&self, shard: Shard, time: i64, deadline: Instant) -> Result<Offset, Unread> {
-        let topic = self.consumer.topic_of(shard).ok_or(Unread::NoSuchShard)?;
+        let topic = self.topic_of(shard)?;
         self.readers.seek(topic, shard, time, deadline).await
     }
 

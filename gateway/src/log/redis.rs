@@ -35,6 +35,7 @@ use anyhow::Context as _;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::note::Note;
 use super::{PublishError, Receipt, Role, Sink, Source, Span, Stretch, Unread};
 use crate::config::Config;
 use crate::cursor::{Offset, Shard};
@@ -96,6 +97,11 @@ impl Keys {
         format!("{}:shards", self.set(Role::Events))
     }
 
+    /// The stream of the notes; also their source's name.
+    fn deliveries(&self) -> String {
+        format!("{}:{{deliveries}}", self.prefix)
+    }
+
     /// The sources of a log whose events are spread over so many streams.
     fn sources(&self, streams: u32) -> [Source; 2] {
         [
@@ -151,6 +157,20 @@ impl RedisLog {
         deadline: Instant,
     ) -> Result<Receipt, PublishError> {
         self.writer.publish(event, deadline).await
+    }
+
+    /// The shard that notes lie in.
+    #[must_use]
+    pub fn notes(&self) -> Shard {
+        span::notes_shard(self.spans.keys())
+    }
+
+    /// Appends notes.
+    ///
+    /// # Errors
+    /// [`PublishError`]: some may have been appended.
+    pub async fn note(&self, notes: &[Note], deadline: Instant) -> Result<(), PublishError> {
+        self.spans.note(notes, deadline).await
     }
 
     /// Reads back a part of a stream.

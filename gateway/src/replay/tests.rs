@@ -56,7 +56,14 @@ impl Pod {
         let window = Duration::from_secs(120);
         let dedupe = Dedupe::new(window);
         let health = Arc::new(Health::new());
-        let consumer = Consumer::new(Arc::clone(&hub), health, dedupe, "memory", letters);
+        let consumer = Consumer::new(
+            Arc::clone(&hub),
+            health,
+            dedupe,
+            crate::undelivered::Undelivered::new(window),
+            "memory",
+            letters,
+        );
         let settings = Config::default().memory;
         let settings = Memory { max_bytes: 64 << 20, ..settings };
         let log = Arc::new(Log::Memory(MemoryLog::open(&settings, consumer)));

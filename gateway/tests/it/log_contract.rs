@@ -373,6 +373,51 @@ over_every_log! {
         }
     }
 
+    an_event_that_nobody_was_written_in_time_becomes_one_dead_letter(backend, deployment) {
+        let topics = ["dead-letters", "deliveries"].map(|name| format!("{deployment}.{name}"));
+        let [letters, deliveries] = &topics;
+        let letters = format!("--kafka-dead-letters-topic={letters}");
+        let deliveries = format!("--kafka-deliveries-topic={deliveries}");
+        let pods = backend.pods_with(deployment, &[&letters, &deliveries]).await;
+        let last = &pods[pods.len() - 1];
+        let streams = "/v1/subscribe/events/a/types/*";
+        let (mut stream, _) = Stream::connect(pods[0].public(), streams, &[]).await;
+        let within = async |path: &str, key: Option<&str>, body: Value| {
+            let mut headers = vec![("content-type", "application/json"), ("x-deliver-within", "1s")];
+            headers.extend(key.map(|key| ("idempotency-key", key)));
+            let body = body.to_string();
+            let answer = http::post(last.public(), path, &headers, body.as_bytes()).await;
+            assert_eq!(answer.status, 200);
+        };
+        let room = "/v1/sse/events/a/types/t";
+        within(room, None, json!({"data": "read"})).await;
+        within("/v1/sse/broadcast/types/t", None, json!({"data": "read by all"})).await;
+        let user = json!({"to_user": "nobody-here"});
+        within(room, None, json!({"data": "for another", "user": user})).await;
+        let nobody = "/v1/sse/events/b/types/t";
+        within(nobody, Some("k"), json!({"data": "unread"})).await;
+        within(nobody, Some("k"), json!({"data": "unread"})).await;
+        let mut got = stream.take(2).await;
+        got.sort_by_key(Value::to_string);
+        assert_eq!(got, ["read by all", "read"]);
+        let listed = async || {
+            let page = last.admin_get("/v1/dead-letters?reason=undelivered").await.json();
+            page["letters"].as_array().expect("letters").clone()
+        };
+        eventually("two letters", Duration::from_secs(30), async || listed().await.len() == 2).await;
+        // Published last, its letter comes after any that there could wrongly be of the others.
+        within(nobody, None, json!({"data": "later"})).await;
+        eventually("a third", Duration::from_secs(30), async || listed().await.len() >= 3).await;
+        let mut values = Vec::new();
+        for letter in listed().await {
+            let path = format!("/v1/dead-letters/{}", letter["key"].as_str().expect("a key"));
+            let whole = last.admin_get(&path).await.json();
+            values.push(whole["record"]["value"].clone());
+        }
+        values.sort_by_key(Value::to_string);
+        assert_eq!(values, [r#""for another""#, r#""later""#, r#""unread""#]);
+    }
+
     a_receipt_says_where_its_event_is(backend, deployment) {
         let pods = backend.pods_of(deployment).await;
         let first = publish(&pods[0], "a", "t", json!(1)).await;
@@ -486,4 +531,39 @@ async fn a_gateway_whose_kafka_is_away_says_so_and_goes_on_when_it_comes() {
     let (mut stream, _) = Stream::connect(gateway.public(), path, &[]).await;
     publish(&gateway, "a", "t", json!(1)).await;
     stream.expect_data(json!(1)).await;
+}
+
+#[tokio::test]
+async fn a_long_promise_is_kept_by_pods_that_start_when_its_event_has_left_the_window() {
+    let kafka = Backend::kafka("group").await;
+    let mut flags = kafka.flags("promise");
+    flags.extend(
+        ["--kafka-dead-letters-topic=promise.dead", "--kafka-deliveries-topic=promise.deliveries"]
+            .map(str::to_owned),
+    );
+    // Nothing is in the window of a pod that starts.
+    flags.push("--log-window-age=1ms".to_owned());
+    flags.push("--dedupe-window=1ms".to_owned());
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let first = Gateway::ready(&flags).await;
+    let headers = [("content-type", "application/json"), ("x-deliver-within", "4s")];
+    for (path, data) in
+        [("/v1/sse/events/a/types/t", "unread"), ("/v1/sse/events/b/types/t", "read")]
+    {
+        let body = json!({ "data": data }).to_string();
+        let answer = http::post(first.public(), path, &headers, body.as_bytes()).await;
+        assert_eq!(answer.status, 200);
+    }
+    let (mut stream, _) =
+        Stream::connect(first.public(), "/v1/subscribe/events/b/types/t?from=earliest", &[]).await;
+    stream.expect_data(json!("read")).await;
+    // The notes are with the log before the pod is gone.
+    assert!(first.terminate().await.success());
+    let second = Gateway::ready(&flags).await;
+    eventually("one letter", Duration::from_secs(30), async || {
+        let page = second.admin_get("/v1/dead-letters").await.json();
+        let letters = page["letters"].as_array().expect("letters");
+        letters.len() == 1 && letters[0]["reason"] == "undelivered"
+    })
+    .await;
 }

@@ -44,7 +44,10 @@ pub(super) fn head(record: &Record, source: &Source, mapping: &Mapping) -> Resul
     };
     let to_user = user.map(|user| User::new(&user)).transpose()?;
     let is_final = header(record, field::FINAL) == Some(b"true");
-    Ok(Head { audience, to_user, is_final })
+    let mut fields = record.fields();
+    let within = fields.find(|(name, _)| *name == field::DELIVER_WITHIN.as_bytes());
+    let deadline = within.and_then(|(_, value)| super::deadline_of(record, value));
+    Ok(Head { audience, to_user, is_final, deadline })
 }
 
 fn needed<'a>(

@@ -174,6 +174,7 @@ impl Catalog {
             };
             // A pod that read its dead letters would write letters about them without end.
             let is_own = name == self.kafka.dead_letters_topic
+                || name == self.kafka.deliveries_topic
                 || self.own.iter().any(|own| own.name == name);
             if is_own || known(&state.others, &name) {
                 continue;

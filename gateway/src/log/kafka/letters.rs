@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::client::LogLines;
 use super::options::{GroupProtocol, Options};
 use super::producer::{Placed, Producer};
-use super::topics::{self, Described, Lookup};
+use super::topics::{self, Lookup};
 use crate::config::Kafka;
 use crate::log::letter::{Found, Letter, Parcel, Place, Purge, Replay};
 use crate::log::{Kept, PublishError};
@@ -66,7 +66,7 @@ impl Letters {
         let own = self.clone();
         let made = blocking(deadline, move || {
             let client = own.lookup()?;
-            ensure(&client, &own.0.kafka, &own.0.options, &own.0.lines)
+            topics::ensure_one(&client, &own.0.kafka, own.topic(), &own.0.options, &own.0.lines)
         });
         made.await?;
         self.0.is_there.store(true, Ordering::Relaxed);
@@ -211,34 +211,6 @@ impl Letters {
         // Where a partition ends is told by an error of its own.
         config.set("enable.partition.eof", "true");
         config.create_with_context(self.0.lines.clone()).map_err(|error| error.to_string())
-    }
-}
-
-/// Sees to it that the topic of the dead letters is there: one partition, so that they are read in
-/// the order in which they were written. One with more of them does, too.
-///
-/// # Errors
-/// Says what to do.
-fn ensure(
-    client: &Lookup,
-    kafka: &Kafka,
-    options: &Options,
-    lines: &LogLines,
-) -> Result<(), String> {
-    let name = &kafka.dead_letters_topic;
-    match topics::describe(client, name)? {
-        Described::Partitions(_) => Ok(()),
-        Described::Refused(why) => Err(why),
-        Described::Missing if kafka.create_topics => {
-            let (admin, runtime) = topics::admin(options, lines)?;
-            let made = runtime.block_on(topics::create(&admin, kafka, name, 1));
-            topics::retire(admin);
-            made
-        }
-        Described::Missing => Err(format!(
-            "topic {name} does not exist and kafka.create_topics is off: create it with \
-             message.timestamp.type=LogAppendTime and cleanup.policy=delete"
-        )),
     }
 }
 

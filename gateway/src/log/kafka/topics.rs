@@ -237,6 +237,34 @@ pub(super) fn retire(client: impl Send + 'static) {
     }
 }
 
+/// Sees to it that a topic is there that pods only write beside the events: one partition, so that
+/// it is read in the order in which it was written.
+///
+/// # Errors
+/// Says what to do.
+pub(super) fn ensure_one(
+    client: &Lookup,
+    kafka: &Kafka,
+    name: &str,
+    options: &Options,
+    lines: &LogLines,
+) -> Result<(), String> {
+    match describe(client, name)? {
+        Described::Partitions(_) => Ok(()),
+        Described::Refused(why) => Err(why),
+        Described::Missing if kafka.create_topics => {
+            let (admin, runtime) = admin(options, lines)?;
+            let made = runtime.block_on(create(&admin, kafka, name, 1));
+            retire(admin);
+            made
+        }
+        Described::Missing => Err(format!(
+            "topic {name} does not exist and kafka.create_topics is off: create it with \
+             message.timestamp.type=LogAppendTime and cleanup.policy=delete"
+        )),
+    }
+}
+
 /// Makes a topic, unless another pod was faster.
 pub(super) async fn create(
     admin: &AdminClient<LogLines>,

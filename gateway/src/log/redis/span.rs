@@ -1,4 +1,4 @@
-//! Reading back a part of a stream, on a connection of its own.
+//! Reading back a part of a stream, and the stream of notes, on a connection of their own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +9,13 @@ use tokio::time::Instant;
 
 use super::Keys;
 use super::entry::{self, Copier};
-use super::link::{Link, Server, items, text};
+use super::link::{Link, Server, items, text, unexpected};
 use super::place::Looked;
 use super::reader;
-use crate::cursor::{Offset, Shard};
-use crate::log::{Role, Span, Stretch, Unread};
+use crate::cursor::{Offset, Shard, SourceId};
+use crate::log::note::{KEPT, Note};
+use crate::log::{PublishError, Span, Stretch, Unread};
+use crate::telemetry::metrics::now_ms;
 
 /// How many entries are asked for at once at least and at most: their size is not known before.
 const COUNT: (usize, usize) = (64, 4096);
@@ -36,6 +38,10 @@ struct State {
 impl SpanReader {
     pub(super) fn new(server: Arc<Server>, keys: Keys) -> Self {
         Self { server, keys, state: Mutex::new(None) }
+    }
+
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// Reads a span.
@@ -62,6 +68,30 @@ impl SpanReader {
         let nothing = Span { shard, from, until: Offset(0), most_bytes: 0 };
         let Stretch { log_start, end, .. } = self.read(nothing, deadline).await?;
         Ok(from.max(log_start).min(end))
+    }
+
+    /// Appends notes, and lets go of those that are too old.
+    ///
+    /// # Errors
+    /// [`PublishError`]: some may have been appended.
+    pub(super) async fn note(&self, notes: &[Note], deadline: Instant) -> Result<(), PublishError> {
+        let oldest = now_ms().saturating_sub(i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX));
+        let done = self.on_connection(deadline, async |state, keys, left| {
+            let mut pipe = redis::pipe();
+            for note in notes {
+                pipe.cmd("XADD").arg(keys.deliveries()).arg("MINID").arg("~").arg(oldest).arg("*");
+                pipe.arg(entry::KEY).arg(note.key());
+                for (name, value) in note.fields() {
+                    pipe.arg(name).arg(value);
+                }
+            }
+            let answers = state.link.call(&pipe, left).await?;
+            match answers.iter().find(|answer| matches!(answer, Value::ServerError(_))) {
+                Some(refused) => Err(unexpected(refused)),
+                None => Ok(Some(())),
+            }
+        });
+        done.await.map_err(|error| PublishError::OutcomeUnknown(error.to_string()))
     }
 
     async fn on_connection<T>(
@@ -101,16 +131,9 @@ impl State {
         span: &Span,
         left: Duration,
     ) -> Result<Option<Stretch>, String> {
-        let sources = keys.sources(self.identity.streams);
-        let Some(source) = sources
-            .iter()
-            .find(|source| source.id == span.shard.source && span.shard.index < source.shards)
-        else {
+        let Some((name, key)) = stream_of(keys, self.identity.streams, span.shard) else {
             return Ok(None);
         };
-        let is_broadcast = source.role == Role::Broadcast;
-        let key = keys
-            .stream(if is_broadcast { Role::Broadcast } else { Role::Events }, span.shard.index);
         let mut pipe = redis::pipe();
         reader::ask_look(&mut pipe, &self.link, &[(key.as_str(), None)], Duration::ZERO);
         pipe.cmd("GET").arg(keys.epoch());
@@ -134,7 +157,7 @@ impl State {
         let mut records = Vec::with_capacity(entries.len());
         let mut bytes = 0;
         for entry in entries {
-            let record = self.copier.record(entry, span.shard, &source.name, self.identity.tag)?;
+            let record = self.copier.record(entry, span.shard, &name, self.identity.tag)?;
             bytes += record.bytes();
             if bytes > span.most_bytes && !records.is_empty() {
                 break;
@@ -151,4 +174,19 @@ impl State {
         };
         Ok(Some(Stretch::new(span, records, is_all, start, end)))
     }
+}
+
+/// The name of a shard's source, and the key of its stream.
+fn stream_of(keys: &Keys, streams: u32, shard: Shard) -> Option<(String, String)> {
+    if shard == notes_shard(keys) {
+        return Some((keys.deliveries(), keys.deliveries()));
+    }
+    let sources = keys.sources(streams);
+    let source = sources.iter().find(|s| s.id == shard.source && shard.index < s.shards)?;
+    Some((source.name.to_string(), keys.stream(source.role, shard.index)))
+}
+
+/// The shard of the notes.
+pub(super) fn notes_shard(keys: &Keys) -> Shard {
+    Shard { source: SourceId::of(&keys.deliveries()), index: 0 }
 }
