@@ -2,5 +2,5 @@
 # budget: 6 min
 set -euo pipefail
 command -v c++ >/dev/null || { apt-get update -qq; apt-get install -y -qq g++; }
-bash gateway/fuzz/run 5
+bash gateway/fuzz/run 4
 target/release/fuzz-random --count 20000 --threads 2

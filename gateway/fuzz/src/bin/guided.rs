@@ -2,7 +2,6 @@
 //! the last argument, after `-ignore_remaining_args=1`. `gateway/fuzz/run` starts it.
 
 #![no_main]
-#![expect(unsafe_code, reason = "the macro exports a function for libFuzzer by its bare name")]
 
 use std::sync::OnceLock;
 

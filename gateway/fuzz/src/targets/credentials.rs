@@ -81,12 +81,10 @@ pub fn check(input: &[u8]) -> Outcome {
     for credentials in [&read, &publish] {
         for text in &credentials.signatures {
             assert!(!text.is_empty() && !text.contains(',') && text.trim() == *text);
-            let is_tellable = text.len() > 8 && !uri.path().contains(text);
-            let user = credentials.user.as_ref().map_or("", |user| user.as_str());
-            if is_tellable && !user.contains(text) {
-                assert!(!format!("{credentials:?}").contains(text), "a signature is not shown");
-            }
         }
+        let mut others = credentials.clone();
+        others.signatures.fill("x");
+        assert_eq!(format!("{credentials:?}"), format!("{others:?}"), "a signature is not shown");
     }
     if read.carrier != Carrier::Cookie {
         assert_eq!(read.signatures, publish.signatures);
