@@ -1,6 +1,7 @@
 //! The command line. Everything is bounded: readers, rates, sizes, time; only loopback is a target.
 
 mod args;
+mod resume;
 
 use std::{
     io::Write,
@@ -12,7 +13,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 
-use self::args::{IdleArgs, LoadArgs};
+use self::{
+    args::{IdleArgs, LoadArgs},
+    resume::ResumeArgs,
+};
 use crate::{
     floor::{Floor, Options},
     report::{self, Report},
@@ -36,6 +40,8 @@ enum Command {
     Latency(Box<LoadArgs>),
     /// Streams on which nothing happens: memory and CPU of each
     Idle(Box<IdleArgs>),
+    /// Streams that lose their server at once and resume on another: how long until each has all
+    Resume(Box<ResumeArgs>),
     /// The least server that can serve the same streams, to compare with
     Floor(FloorArgs),
 }
@@ -64,6 +70,12 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Idle(args) => {
             let idle = args.idle()?;
             let report = report::idle(&idle, &idle.run()?);
+            write(&report, args.server.metrics_json.as_deref())?;
+            Ok(exit_code(args.server.check, &report))
+        }
+        Command::Resume(args) => {
+            let resume = args.resume()?;
+            let report = report::resume(&resume, &resume.run()?);
             write(&report, args.server.metrics_json.as_deref())?;
             Ok(exit_code(args.server.check, &report))
         }

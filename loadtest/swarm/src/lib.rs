@@ -11,6 +11,7 @@ pub mod floor;
 pub mod http;
 pub mod publishers;
 pub mod report;
+pub mod resume;
 pub mod scenario;
 pub mod sequence;
 pub mod sockets;

@@ -1,11 +1,14 @@
 //! Results, for people and for programs.
 
+mod resume;
+
 use std::{
     fs::OpenOptions,
     io::{self, Write},
     path::Path,
 };
 
+pub use resume::resume;
 use serde_json::{Value, json};
 
 use crate::{

@@ -1,12 +1,14 @@
 //! What is run: readers, publishers and the readings around them.
 
 mod idle;
+mod resume;
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 pub use idle::{Idle, IdleReport, Step};
+pub use resume::{Resume, ResumeReport};
 
 use crate::{
     clock, publishers, sockets, subscribers,

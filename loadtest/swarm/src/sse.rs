@@ -132,6 +132,8 @@ struct Block {
     has_data: bool,
     event: Event,
     last_id: Option<Box<LastId>>,
+    /// What the last `retry:` line said, in milliseconds.
+    retry: Option<u64>,
 }
 
 impl Parser {
@@ -146,6 +148,12 @@ impl Parser {
     #[must_use]
     pub fn last_id(&self) -> &[u8] {
         self.block.last_id.as_ref().map_or(&[], |id| &id.complete)
+    }
+
+    /// The pause before the next connection that the server last asked for, in milliseconds.
+    #[must_use]
+    pub fn retry(&self) -> Option<u64> {
+        self.block.retry
     }
 
     /// Forgets a block that was cut off, and keeps the last id for the next connection.
@@ -190,6 +198,8 @@ impl Block {
                 id.pending.clear();
                 id.pending.extend_from_slice(value.strip_prefix(b" ").unwrap_or(value));
             }
+        } else if let Some(value) = line.strip_prefix(b"retry:") {
+            self.retry = digits(value.strip_prefix(b" ").unwrap_or(value)).or(self.retry);
         } else if line[0] == b':' {
             on_event(Event { kind: Kind::Heartbeat, ..Event::default() });
         }
@@ -270,6 +280,17 @@ mod tests {
         }
         let bytes: Vec<&[u8]> = STREAM.chunks(1).collect();
         assert_eq!(read(&bytes), whole);
+    }
+
+    #[test]
+    fn the_last_pause_that_was_asked_for_counts() {
+        let mut parser = Parser::default();
+        assert_eq!(parser.retry(), None);
+        parser.feed(b"retry: 3000\n\nretry:x\n\n", |_| {});
+        assert_eq!(parser.retry(), Some(3000));
+        parser.feed(b"retry:20\nevent: tidegate.goodbye\ndata: {}\n\n", |_| {});
+        parser.restart();
+        assert_eq!(parser.retry(), Some(20));
     }
 
     #[test]

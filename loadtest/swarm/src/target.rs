@@ -156,6 +156,12 @@ impl Target {
         self
     }
 
+    /// The same rooms on another server.
+    #[must_use]
+    pub fn on(&self, origin: Origin) -> Self {
+        Self { origin, ..self.clone() }
+    }
+
     /// The id of a room.
     #[must_use]
     pub fn room(&self, room: usize) -> String {

@@ -50,7 +50,7 @@ fn rooms(text: &str) -> Result<Rooms, String> {
     }
 }
 
-fn between(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> + Clone {
+pub(super) fn between(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> + Clone {
     move |text| match text.parse() {
         Ok(value) if (least..=most).contains(&value) => Ok(value),
         _ => Err(format!("must be a number from {least} to {most}")),
@@ -100,7 +100,7 @@ pub(super) struct ServerArgs {
 }
 
 impl ServerArgs {
-    fn target(&self) -> Result<Arc<Target>> {
+    pub(super) fn target(&self) -> Result<Arc<Target>> {
         // Rooms of an earlier run would have its numbers.
         let own = || format!("swarm-{:x}", clock::now() / 1_000_000);
         let prefix = self.room_prefix.clone().unwrap_or_else(own);
@@ -110,7 +110,7 @@ impl ServerArgs {
         Ok(Arc::new(target))
     }
 
-    fn server(&self) -> Server {
+    pub(super) fn server(&self) -> Server {
         Server::new(self.pid.clone())
     }
 }
