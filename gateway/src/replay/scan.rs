@@ -8,6 +8,8 @@
 //! `dedupe.window` is left out. So before the first record with a key the uses of keys in the
 //! window before it are read back.
 
+mod want;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,103 +19,19 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::consumer::dedupe::{Uses, key_of};
-use crate::cursor::{Offset, Position, Shard, Tag};
-use crate::event::{Audience, EventId, Pattern, User};
+use crate::cursor::{Offset, Shard, Tag};
+use crate::event::{Audience, EventId};
 use crate::hub::facts::Reach;
 use crate::hub::{Behind, Fate, Hub, Item};
 use crate::log::decode::Head;
 use crate::log::record::Record;
 use crate::log::{Log, Source, Span, Stretch, Unread};
 
+use want::{Answer, Want, pass};
+pub(super) use want::{Chunk, Filter, Found};
+
 /// How much is read at once, in bytes.
 const STRETCH_BYTES: usize = 1024 * 1024;
-/// How much is read for one chunk, in bytes: a reader learns how far it is, and that it may end.
-const TURN_BYTES: usize = 8 * 1024 * 1024;
-/// The most events in a chunk.
-const CHUNK_EVENTS: usize = 512;
-/// The most bytes of events in a chunk; one event always is.
-const CHUNK_BYTES: usize = 256 * 1024;
-
-/// Whose events are read.
-#[derive(Debug)]
-pub(super) struct Filter {
-    pub(super) patterns: Vec<Pattern>,
-    pub(super) user: Option<User>,
-}
-
-impl Filter {
-    fn takes(&self, head: &Head) -> bool {
-        let is_theirs = head.to_user.is_none() || head.to_user == self.user;
-        is_theirs
-            && match &head.audience {
-                Audience::Broadcast(_) => true,
-                Audience::Room(room) => {
-                    self.patterns.iter().any(|p| p.id == room.id && p.takes(room.kind.as_str()))
-                }
-            }
-    }
-}
-
-/// A part of what was asked for.
-#[derive(Debug)]
-pub(super) struct Chunk {
-    pub(super) items: Vec<Arc<Item>>,
-    /// Everything before this was read.
-    pub(super) next: Position,
-    /// How many bytes were read for it.
-    pub(super) scanned: usize,
-}
-
-/// What was found where a reader is.
-#[derive(Debug)]
-pub(super) enum Found {
-    Chunk(Chunk),
-    /// The log begins later, here.
-    Trimmed(Position),
-    /// The reader's cursor is of another log; this one begins here.
-    OtherLog(Position),
-}
-
-type Answer = Result<Found, Unread>;
-
-/// One reader's place in a shard.
-#[derive(Debug)]
-struct Want {
-    next: Position,
-    until: Offset,
-    filter: Arc<Filter>,
-    deadline: Instant,
-    answer: oneshot::Sender<Answer>,
-    /// The record before `next` was looked at, or cannot be.
-    is_checked: bool,
-    items: Vec<Arc<Item>>,
-    bytes: usize,
-    scanned: usize,
-    /// When it was last given something, counted in stretches.
-    turn: u64,
-}
-
-impl Want {
-    /// Where it has to be read from.
-    fn first(&self) -> Offset {
-        let before = self.next.next.0.saturating_sub(u128::from(!self.is_checked));
-        Offset(before)
-    }
-
-    fn is_full(&self) -> bool {
-        self.items.len() >= CHUNK_EVENTS || self.bytes >= CHUNK_BYTES
-    }
-
-    fn is_done(&self) -> bool {
-        self.is_full() || self.next.next >= self.until || self.scanned >= TURN_BYTES
-    }
-
-    fn answer(self) {
-        let Self { items, next, scanned, answer, .. } = self;
-        // Nobody waits any more: so be it.
-        let _ = answer.send(Ok(Found::Chunk(Chunk { items, next, scanned })));
-    }
-}
 
 /// The uses of keys in a part of a shard that ends at `next`.
 #[derive(Debug)]
@@ -382,23 +300,6 @@ impl Task {
         keys.next = stretch.next;
         dropped
     }
-}
-
-/// Moves a reader past a stretch.
-fn pass(want: &mut Want, stretch: &Stretch) {
-    let next = stretch.next.min(want.until);
-    if next <= want.next.next {
-        return;
-    }
-    let before = Offset(next.0.saturating_sub(1));
-    let found = stretch.records.binary_search_by_key(&before, |record| record.offset);
-    let tag = match found {
-        Ok(nth) => stretch.records[nth].tag,
-        // Of a log with an epoch every position has its tag.
-        Err(_) if want.next.tag.is_epoch() => want.next.tag,
-        Err(_) => Tag::UNKNOWN,
-    };
-    want.next = Position { next, tag };
 }
 
 fn has_key(record: &Record) -> bool {
