@@ -19,6 +19,10 @@ const FETCH_QUEUE_BACKOFF_MS: u32 = 2;
 const FETCHED_KIB: u32 = 32 * 1024;
 /// What one reader of older records may have fetched ahead, in KiB.
 const READ_BACK_KIB: u32 = 8 * 1024;
+/// How long a reader of older records lets a fetch wait at the log's end, in milliseconds. It wants
+/// nothing there, and what it is asked next, of another partition, waits behind that fetch. It
+/// fetches so often only for the moment that it goes on after a reading.
+const READ_BACK_WAIT_MS: u32 = 10;
 /// What may wait for the broker in the producer, in KiB. Past it a publish is refused.
 const PRODUCER_QUEUE_KIB: u32 = 64 * 1024;
 /// The longest pause between two attempts to connect, in milliseconds. librdkafka's ten seconds
@@ -220,6 +224,7 @@ impl Options {
         let mut config = self.consumer(GroupProtocol::Classic);
         config.set("enable.partition.eof", "true");
         config.set("queued.max.messages.kbytes", READ_BACK_KIB.to_string());
+        config.set("fetch.wait.max.ms", READ_BACK_WAIT_MS.to_string());
         config
     }
 
