@@ -227,11 +227,8 @@ fn place(
         return Ok((at(state.log_start, head), Some(GapReason::Recreated)));
     }
     if asked.next > head.next {
-        // From a pod that is further: skip what the reader has. Where the tag is the log's, that
-        // has been looked at; else the log says whether it ever had that record.
-        if head.tag.is_epoch() {
-            return Ok((asked, None));
-        }
+        // From a pod that is further: skip what the reader has. Or made up: the log says whether it
+        // ever had that record, or such a reader would wait in silence.
         let question = Question::Reach { shard, next: asked.next };
         let reach = facts.reach_at(shard, asked.next).ok_or(question)?;
         return Ok(if asked.next <= reach.end && reach.before.agrees(asked.tag) {
@@ -349,8 +346,12 @@ mod tests {
         assert_eq!(ahead(5, Tag(7), Tag(2), reach(end, Tag(1))), recreated, "another record");
         assert_eq!(ahead(6, Tag(7), unknown, reach(end, unknown)), recreated, "never there");
         let (this, other) = (Tag::of_epoch(1), Tag::of_epoch(2));
+        let epoch = |end| Some(Reach { log_start: Offset(0), end, before: this });
         // A day, where offsets are times.
-        assert_eq!(ahead(86_400_000 << 64, this, this, None), Ok(None));
+        let day = 86_400_000 << 64;
+        let end = Offset((1 << 100) + day);
+        assert_eq!(ahead(day, this, this, epoch(end)), Ok(None));
+        assert_eq!(ahead(day + 1, this, this, epoch(end)), recreated);
         assert_eq!(ahead(5, this, other, None), recreated);
     }
 }

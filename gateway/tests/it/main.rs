@@ -12,6 +12,7 @@ mod drain;
 mod faults;
 mod foreign;
 mod history;
+mod hostile;
 mod kafka_log;
 mod limits;
 mod log_contract;
