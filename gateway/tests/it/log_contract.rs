@@ -544,6 +544,7 @@ async fn a_long_promise_is_kept_by_pods_that_start_when_its_event_has_left_the_w
     // Nothing is in the window of a pod that starts.
     flags.push("--log-window-age=1ms".to_owned());
     flags.push("--dedupe-window=1ms".to_owned());
+    flags.extend(["--drain-grace=100ms", "--drain-window=1s"].map(str::to_owned));
     let flags: Vec<_> = flags.iter().map(String::as_str).collect();
     let first = Gateway::ready(&flags).await;
     let headers = [("content-type", "application/json"), ("x-deliver-within", "4s")];
