@@ -2,4 +2,4 @@
 # budget: 20 min
 set -euo pipefail
 cargo test --locked
-cargo test --locked -p tidegate-swarm -p tidegate-faults
+cargo test --locked -p tidegate-swarm -p tidegate-faults -p tidegate-fuzz

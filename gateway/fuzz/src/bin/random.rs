@@ -2,7 +2,6 @@
 //!
 //! ```text
 //! fuzz-random [--count N] [--threads N] [--seed N] [TARGET…]   runs them, prints a table
-//! fuzz-random --corpus DIRECTORY TARGET                        writes inputs for a guided run
 //! fuzz-random --list                                           names the targets
 //! ```
 
@@ -17,8 +16,6 @@ use std::time::Instant;
 use tidegate_fuzz::dice::Dice;
 use tidegate_fuzz::{Outcome, TARGETS, Target, mutate, target};
 
-/// How many inputs a guided run begins with.
-const CORPUS: u64 = 200;
 /// How many inputs that made a target panic are shown.
 const MOST_SHOWN: usize = 3;
 
@@ -26,28 +23,22 @@ struct Arguments {
     count: u64,
     threads: u64,
     seed: u64,
-    corpus: Option<String>,
     targets: Vec<&'static Target>,
 }
 
 fn main() -> ExitCode {
-    let arguments = match read_arguments() {
-        Ok(Some(arguments)) => arguments,
-        Ok(None) => return ExitCode::SUCCESS,
+    match read_arguments() {
+        Ok(Some(arguments)) => run_all(&arguments),
+        Ok(None) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
-            return ExitCode::from(2);
+            ExitCode::from(2)
         }
-    };
-    match &arguments.corpus {
-        Some(directory) => write_corpus(directory, &arguments),
-        None => run_all(&arguments),
     }
 }
 
 fn read_arguments() -> Result<Option<Arguments>, String> {
-    let mut read =
-        Arguments { count: 100_000, threads: 1, seed: 1, corpus: None, targets: Vec::new() };
+    let mut read = Arguments { count: 100_000, threads: 1, seed: 1, targets: Vec::new() };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
@@ -56,7 +47,6 @@ fn read_arguments() -> Result<Option<Arguments>, String> {
             "--count" => read.count = number(value()?)?,
             "--threads" => read.threads = number(value()?)?.max(1),
             "--seed" => read.seed = number(value()?)?,
-            "--corpus" => read.corpus = Some(value()?),
             "--list" => {
                 TARGETS.iter().for_each(|target| println!("{}", target.name));
                 return Ok(None);
@@ -70,20 +60,6 @@ fn read_arguments() -> Result<Option<Arguments>, String> {
         read.targets = TARGETS.iter().collect();
     }
     Ok(Some(read))
-}
-
-fn write_corpus(directory: &str, arguments: &Arguments) -> ExitCode {
-    for target in &arguments.targets {
-        let mut dice = Dice::new(arguments.seed);
-        for n in 0..CORPUS {
-            let path = format!("{directory}/{n:03}");
-            if let Err(error) = std::fs::write(&path, (target.make)(&mut dice)) {
-                eprintln!("{path}: {error}");
-                return ExitCode::FAILURE;
-            }
-        }
-    }
-    ExitCode::SUCCESS
 }
 
 /// What became of a target's inputs.
