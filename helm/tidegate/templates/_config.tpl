@@ -178,6 +178,11 @@ balancer has only this timeout, and an HTTPRoute's request timeout is one, too.
 {{- add (include "tidegate.seconds" .Values.preStop.sleep | atoi) (include "tidegate.seconds" $deadline | atoi) -}}
 {{- end -}}
 
+{{/* The same for load balancers, which let a pod that leaves finish for an hour at most. */}}
+{{- define "tidegate.leavingSeconds" -}}
+{{- min 3600 (include "tidegate.shortestGracePeriod" . | atoi) -}}
+{{- end -}}
+
 {{/* How long pods have to leave: the kubelet's sleep, the drain, and 5 s to exit. */}}
 {{- define "tidegate.gracePeriod" -}}
 {{- if kindIs "invalid" .Values.terminationGracePeriodSeconds -}}

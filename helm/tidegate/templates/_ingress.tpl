@@ -3,7 +3,6 @@
 {{- $annotations := dict -}}
 {{- $seconds := include "tidegate.seconds" .Values.ingress.streamTimeout -}}
 {{- $isTls := not (empty .Values.tls.existingSecret) -}}
-{{- $leaving := min 3600 (include "tidegate.seconds" .Values.drain.deadline | atoi) -}}
 {{- if eq .Values.ingress.flavour "nginx" -}}
 {{- $annotations = dict
   "nginx.ingress.kubernetes.io/proxy-buffering" "off"
@@ -28,7 +27,7 @@
 {{- $annotations = dict
   "alb.ingress.kubernetes.io/target-type" "ip"
   "alb.ingress.kubernetes.io/load-balancer-attributes" (printf "idle_timeout.timeout_seconds=%s" $seconds)
-  "alb.ingress.kubernetes.io/target-group-attributes" (printf "deregistration_delay.timeout_seconds=%d,load_balancing.algorithm.type=least_outstanding_requests" $leaving)
+  "alb.ingress.kubernetes.io/target-group-attributes" (printf "deregistration_delay.timeout_seconds=%s,load_balancing.algorithm.type=least_outstanding_requests" (include "tidegate.leavingSeconds" .))
   "alb.ingress.kubernetes.io/healthcheck-protocol" "HTTP"
   "alb.ingress.kubernetes.io/healthcheck-port" "30001"
   "alb.ingress.kubernetes.io/healthcheck-path" "/readyz"
