@@ -1,6 +1,7 @@
 //! Which gateway a command speaks to, and as whom.
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -24,7 +25,7 @@ pub struct Target {
     /// The key to sign with, kid:secret; others on this machine may see it among the processes
     #[arg(long, value_name = "KID:SECRET", conflicts_with = "key_file")]
     key: Option<String>,
-    /// A file that holds the key to sign with
+    /// A file that holds the key to sign with, or a gateway's keys; the first that has not ended signs
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
 }
@@ -48,7 +49,8 @@ impl Target {
         } else if let Some(path) = &self.key_file {
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("--key-file {}", path.display()))?;
-            Credential::from_key(&text).with_context(|| format!("--key-file {}", path.display()))?
+            Credential::from_keys(&text, SystemTime::now())
+                .with_context(|| format!("--key-file {}", path.display()))?
         } else if self.signature.is_empty() {
             Credential::None
         } else {

@@ -47,6 +47,18 @@ impl Credential {
             _ => Err(CredentialError::Several),
         }
     }
+
+    /// Reads a file of keys, as a gateway's `auth.keys_file` has them, and takes the first that has not
+    /// ended at `now`: while keys are exchanged there are several.
+    ///
+    /// # Errors
+    /// [`CredentialError`], without what was given.
+    pub fn from_keys(text: &str, now: SystemTime) -> Result<Self, CredentialError> {
+        let keys = Keys::parse(text)?;
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let key = keys.live(now.as_secs()).next().ok_or(CredentialError::Ended)?;
+        Ok(Self::Key(Arc::clone(key)))
+    }
 }
 
 impl fmt::Debug for Credential {
@@ -68,6 +80,9 @@ pub enum CredentialError {
     /// It is more than one.
     #[error("one key signs; there are several")]
     Several,
+    /// None of a file's can sign any more.
+    #[error("every key has ended")]
+    Ended,
 }
 
 impl Identity {
@@ -173,6 +188,19 @@ mod tests {
                 "v1.k1.1763700000.0c5532bb87bddd6e9c194d9c315b36742fb048d94266f40449af4513ca45fb87.b"
             )
         );
+    }
+
+    #[test]
+    fn of_a_file_of_keys_the_first_that_has_not_ended_signs() {
+        let kid = |text| match Credential::from_keys(text, now()) {
+            Ok(Credential::Key(key)) => Ok(key.kid().to_owned()),
+            Ok(_) => panic!("no key"),
+            Err(error) => Err(error.to_string()),
+        };
+        assert_eq!(kid("only:sesame\n"), Ok("only".to_owned()));
+        assert_eq!(kid("old:a:2020-01-01\nnow:b:2100-01-01\nnext:c\n"), Ok("now".to_owned()));
+        assert_eq!(kid("old:a:2020-01-01"), Err("every key has ended".to_owned()));
+        assert!(kid("sesame").is_err_and(|error| !error.contains("sesame")));
     }
 
     #[test]
