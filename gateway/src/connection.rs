@@ -97,6 +97,9 @@ pub struct Connection<E: Ends> {
     next_heartbeat: Instant,
     drain_at: Option<Instant>,
     ended: Option<Disconnect>,
+    /// When it was opened, as `published_at` counts. What is older was published while the client
+    /// was away: that is not this pod's delay.
+    opened_ms: i64,
     /// What is given back when the stream is over, whatever ended it.
     guard: Guard,
 }
@@ -107,13 +110,14 @@ struct Guard {
     reason: Option<Disconnect>,
     stalled: Stalled,
     protocol: Protocol,
+    opened: Instant,
     _permit: Box<dyn Send + Sync>,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         let reason = self.reason.unwrap_or_else(|| self.stalled.why_dropped());
-        metrics::disconnected(self.protocol, reason);
+        metrics::disconnected(self.protocol, reason, self.opened.elapsed());
     }
 }
 
@@ -133,8 +137,13 @@ impl<E: Ends> Connection<E> {
         // Looked at once after following began: the keys may have changed since the grant.
         let mut keys = ends.key_changes();
         keys.mark_changed();
-        let guard =
-            Guard { reason: None, stalled: terms.stalled.clone(), protocol, _permit: permit };
+        let guard = Guard {
+            reason: None,
+            stalled: terms.stalled.clone(),
+            protocol,
+            opened: now,
+            _permit: permit,
+        };
         let silence = jittered(terms.heartbeat);
         let next_heartbeat = now + silence;
         Self {
@@ -151,6 +160,7 @@ impl<E: Ends> Connection<E> {
             next_heartbeat,
             drain_at: None,
             ended: None,
+            opened_ms: metrics::now_ms(),
             guard,
         }
     }
@@ -228,7 +238,10 @@ impl<E: Ends> Connection<E> {
             {
                 self.ends.written(&delivery.item, deadline);
             }
-            metrics::send_latency_ms(now.saturating_sub(delivery.item.published_at()), 1);
+            let published_at = delivery.item.published_at();
+            if published_at >= self.opened_ms {
+                metrics::send_latency_ms(now.saturating_sub(published_at), 1);
+            }
             if self.terms.completes && delivery.item.head.is_final {
                 complete = true;
                 break;

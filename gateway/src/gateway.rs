@@ -49,6 +49,7 @@ const LAST_LETTERS: Duration = Duration::from_secs(5);
 /// Settings that cannot work on this machine: an address in use, a key file that is not there.
 pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::Result<()> {
     metrics::init();
+    metrics::connections_limit(config.limits.connections);
     descriptors::raise(config.limits.connections);
     let config = Arc::new(config);
     let shutdown = Arc::new(Shutdown::new(&config.drain));

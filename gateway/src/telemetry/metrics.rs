@@ -9,8 +9,10 @@
 mod atomics;
 mod exported;
 mod labels;
+mod own;
+mod process;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,11 +21,15 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
 
 pub use self::labels::{
-    DeadLetter, LostLetter, Protocol, Refused, ReplayFrom, SendFailure, SentKind,
+    DeadLetter, EndedBy, LostLetter, Protocol, Refused, ReplayFrom, SendFailure, SentKind,
 };
 
-use self::atomics::{Histogram, Number, Page};
+use self::atomics::Page;
 use self::exported::{Counter, Gauge};
+use self::own::{
+    CONSUMED, FANOUT, MATCHED, PUBLISH_BYTES, PUBLISH_SECONDS, PUBLISHED, SEND_LATENCY, SENT,
+    SENT_BYTES, STREAM_AGE, WINDOW_BYTES,
+};
 use crate::auth::FailureReason;
 use crate::disconnect::Disconnect;
 use crate::problem::ProblemKind;
@@ -33,6 +39,8 @@ use crate::wire::GapReason;
 const MAX_LAG_SERIES: usize = 256;
 
 const CONNECTIONS: Gauge = Gauge("tidegate_connections", "protocol", "Open streams");
+const CONNECTIONS_LIMIT: Gauge =
+    Gauge("tidegate_connections_limit", "", "Streams that the pod may have open at once");
 const OPENED: Counter =
     Counter("tidegate_connections_opened_total", "", "Streams that were opened");
 const CLOSED: Counter =
@@ -83,8 +91,16 @@ const TLS_NOT_AFTER: Gauge = Gauge(
 );
 const BUILD_INFO: Gauge = Gauge("tidegate_build_info", "", "1, with the version as a label");
 
-const GAUGES: [&Gauge; 7] =
-    [&CONNECTIONS, &ROOMS, &DRAINING, &LOG_UP, &LAG, &TLS_NOT_AFTER, &BUILD_INFO];
+const GAUGES: [&Gauge; 8] = [
+    &CONNECTIONS,
+    &CONNECTIONS_LIMIT,
+    &ROOMS,
+    &DRAINING,
+    &LOG_UP,
+    &LAG,
+    &TLS_NOT_AFTER,
+    &BUILD_INFO,
+];
 const COUNTERS: [&Counter; 10] = [
     &OPENED,
     &CLOSED,
@@ -98,26 +114,15 @@ const COUNTERS: [&Counter; 10] = [
     &SIGNATURES,
 ];
 
-/// What became of publish requests: `ok`, and the kinds of problem in their order.
-static PUBLISHED: [Number; ProblemKind::ALL.len() + 1] =
-    [const { Number::new() }; ProblemKind::ALL.len() + 1];
-static PUBLISH_SECONDS: Histogram = Histogram::new();
-static PUBLISH_BYTES: Number = Number::new();
-static CONSUMED: [(&str, Number); 3] =
-    [("memory", Number::new()), ("kafka", Number::new()), ("redis", Number::new())];
-static MATCHED: Number = Number::new();
-static SENT: [Number; SentKind::ALL.len()] = [const { Number::new() }; SentKind::ALL.len()];
-static SENT_BYTES: Number = Number::new();
-static SEND_LATENCY: Histogram = Histogram::new();
-static FANOUT: Histogram = Histogram::new();
-static WINDOW_BYTES: Number = Number::new();
-
 /// The exporter's page; `None` if its recorder could not be installed.
 static EXPORTER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+/// When the process began, in milliseconds since the Unix epoch.
+static STARTED: OnceLock<i64> = OnceLock::new();
 
 /// Installs the recorder, says what each series is and begins each at 0. Further calls do nothing:
 /// several gateways in one process share their series.
 pub fn init() {
+    STARTED.get_or_init(now_ms);
     EXPORTER.get_or_init(|| {
         let installed = PrometheusBuilder::new().install_recorder();
         let installed = installed
@@ -150,59 +155,25 @@ fn begin() {
 pub fn render() -> String {
     let exporter = EXPORTER.get().and_then(Option::as_ref);
     let mut text = exporter.map(PrometheusHandle::render).unwrap_or_default();
-    let mut page = Page(&mut text);
-    let outcomes = std::iter::once("ok").chain(ProblemKind::ALL.iter().map(|kind| kind.as_str()));
-    page.counters(
-        "tidegate_publish_requests_total",
-        "outcome",
-        "Events that were to be published, one a request or line of a batch, by outcome",
-        outcomes.zip(&PUBLISHED),
-    );
-    page.histogram(
-        "tidegate_publish_seconds",
-        "Time from the head of a publish request, or a line of a batch, to its answer",
-        &PUBLISH_SECONDS,
-    );
-    page.counter("tidegate_publish_bytes_total", "Bytes of publish bodies", &PUBLISH_BYTES);
-    page.counters(
-        "tidegate_consumed_records_total",
-        "log",
-        "Records that the pod read from its log",
-        CONSUMED.iter().map(|(log, number)| (*log, number)),
-    );
-    page.counter(
-        "tidegate_matched_records_total",
-        "Records that at least one stream of the pod wanted",
-        &MATCHED,
-    );
-    page.counters(
-        "tidegate_sent_events_total",
-        "kind",
-        "Blocks handed to sockets, by kind",
-        SentKind::ALL.iter().map(|kind| kind.as_str()).zip(&SENT),
-    );
-    page.counters(
-        "tidegate_sent_bytes_total",
-        "coding",
-        "Bytes of events handed to sockets, by content coding",
-        [("identity", &SENT_BYTES)],
-    );
-    page.histogram(
-        "tidegate_send_latency_seconds",
-        "Time from an event's timestamp in the log until it was handed to a socket",
-        &SEND_LATENCY,
-    );
-    page.histogram(
-        "tidegate_fanout_seconds",
-        "Time from reading a batch from the log until its readers were woken",
-        &FANOUT,
-    );
-    page.gauge(
-        "tidegate_window_bytes",
-        "What the recent window takes up, frames included",
-        &WINDOW_BYTES,
-    );
+    own::render(&mut Page(&mut text));
+    process::render(&mut Page(&mut text), started());
     text
+}
+
+/// When the process began, in seconds since the Unix epoch.
+fn started() -> f64 {
+    STARTED.get().map_or(0.0, |ms| *ms as f64 / 1e3)
+}
+
+/// The names of all series, of those as well that have no sample yet.
+#[must_use]
+pub fn names() -> BTreeSet<String> {
+    let mut own = String::new();
+    own::render(&mut Page(&mut own));
+    process::render(&mut Page(&mut own), started());
+    let own = own.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next());
+    let exported = GAUGES.iter().map(|gauge| gauge.0).chain(COUNTERS.map(|counter| counter.0));
+    own.chain(exported).map(str::to_owned).collect()
 }
 
 /// A stream was opened.
@@ -211,10 +182,16 @@ pub fn connected(protocol: Protocol) {
     OPENED.add(1);
 }
 
-/// A stream ended.
-pub fn disconnected(protocol: Protocol, reason: Disconnect) {
+/// A stream of this age ended.
+pub fn disconnected(protocol: Protocol, reason: Disconnect, age: Duration) {
     CONNECTIONS.shift(protocol.as_str(), -1.0);
     CLOSED.add_to(reason.as_str(), 1);
+    STREAM_AGE[EndedBy::of(reason) as usize].observe(age, 1);
+}
+
+/// How many streams may be open.
+pub fn connections_limit(streams: usize) {
+    CONNECTIONS_LIMIT.set(streams as f64);
 }
 
 /// A stream or socket was not taken.

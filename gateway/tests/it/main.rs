@@ -16,6 +16,7 @@ mod hostile;
 mod kafka_log;
 mod limits;
 mod log_contract;
+mod metrics;
 mod openapi;
 mod publish;
 mod redis_log;

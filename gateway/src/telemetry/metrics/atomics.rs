@@ -31,25 +31,46 @@ impl Number {
     }
 }
 
-/// The upper bounds of the buckets, in microseconds: 0.5 ms to 60 s.
-const BOUNDS_US: [u64; 16] = [
+/// Upper bounds of what is waited for, in microseconds: 0.5 ms to 60 s.
+pub(super) const WAITS_US: [u64; 16] = [
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
     2_500_000, 5_000_000, 10_000_000, 30_000_000, 60_000_000,
 ];
 
-/// A histogram of durations with fixed buckets.
+/// Upper bounds of ages, in microseconds: 1 s to 10,000 s by ten steps a decade (the R10 series of
+/// ISO 3), so that a timeout on the way to a client shows as one bucket, or two.
+pub(super) const AGES_US: [u64; 41] = {
+    const STEPS: [u64; 10] = [100, 125, 160, 200, 250, 315, 400, 500, 630, 800];
+    let mut bounds = [0; 41];
+    let (mut n, mut unit) = (0, 10_000);
+    while n < bounds.len() {
+        bounds[n] = STEPS[n % STEPS.len()] * unit;
+        n += 1;
+        if n.is_multiple_of(STEPS.len()) {
+            unit *= 10;
+        }
+    }
+    bounds
+};
+
+/// A histogram of durations with `N` fixed buckets.
 #[derive(Debug)]
 #[repr(align(64))]
-pub(super) struct Histogram {
-    /// One more than the bounds: the last is for what exceeds them all.
-    buckets: [AtomicU64; BOUNDS_US.len() + 1],
+pub(super) struct Histogram<const N: usize> {
+    /// The upper bounds of the buckets, in microseconds.
+    bounds: &'static [u64; N],
+    buckets: [AtomicU64; N],
+    /// What exceeds all bounds.
+    beyond: AtomicU64,
     sum_us: AtomicU64,
 }
 
-impl Histogram {
-    pub(super) const fn new() -> Self {
+impl<const N: usize> Histogram<N> {
+    pub(super) const fn new(bounds: &'static [u64; N]) -> Self {
         Self {
-            buckets: [const { AtomicU64::new(0) }; BOUNDS_US.len() + 1],
+            bounds,
+            buckets: [const { AtomicU64::new(0) }; N],
+            beyond: AtomicU64::new(0),
             sum_us: AtomicU64::new(0),
         }
     }
@@ -58,8 +79,8 @@ impl Histogram {
     /// a process that was started again does.
     pub(super) fn observe(&self, value: Duration, times: u64) {
         let us = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS_US.partition_point(|bound| *bound < us);
-        self.buckets[bucket].fetch_add(times, Relaxed);
+        let bucket = self.bounds.partition_point(|bound| *bound < us);
+        self.buckets.get(bucket).unwrap_or(&self.beyond).fetch_add(times, Relaxed);
         self.sum_us.fetch_add(us.wrapping_mul(times), Relaxed);
     }
 }
@@ -98,17 +119,53 @@ impl Page<'_> {
         self.0.push('\n');
     }
 
-    pub(super) fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
+    /// A gauge, or a counter, of seconds or of whatever is no whole number.
+    pub(super) fn fraction(&mut self, name: &str, kind: &str, help: &str, value: f64) {
+        self.head(name, kind, help);
+        let _ = writeln!(self.0, "{name} {value}\n");
+    }
+
+    pub(super) fn histogram<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        histogram: &Histogram<N>,
+    ) {
         self.head(name, "histogram", help);
+        self.buckets(name, "", histogram);
+        self.0.push('\n');
+    }
+
+    /// A histogram with one label.
+    pub(super) fn histograms<'h, const N: usize>(
+        &mut self,
+        name: &str,
+        label: &str,
+        help: &str,
+        series: impl IntoIterator<Item = (&'static str, &'h Histogram<N>)>,
+    ) {
+        self.head(name, "histogram", help);
+        for (value, histogram) in series {
+            self.buckets(name, &format!("{label}=\"{value}\""), histogram);
+        }
+        self.0.push('\n');
+    }
+
+    fn buckets<const N: usize>(&mut self, name: &str, labels: &str, histogram: &Histogram<N>) {
+        let (comma, labelled) = match labels {
+            "" => ("", String::new()),
+            _ => (",", format!("{{{labels}}}")),
+        };
+        let bounds = histogram.bounds.iter().map(|us| (*us as f64 / 1e6).to_string());
+        let counts = histogram.buckets.iter().chain([&histogram.beyond]);
         let mut below = 0_u64;
-        let bounds = BOUNDS_US.iter().map(|us| (*us as f64 / 1e6).to_string());
-        for (bucket, bound) in histogram.buckets.iter().zip(bounds.chain(["+Inf".to_owned()])) {
-            below += bucket.load(Relaxed);
-            let _ = writeln!(self.0, "{name}_bucket{{le=\"{bound}\"}} {below}");
+        for (count, bound) in counts.zip(bounds.chain(["+Inf".to_owned()])) {
+            below += count.load(Relaxed);
+            let _ = writeln!(self.0, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {below}");
         }
         let sum = histogram.sum_us.load(Relaxed) as f64 / 1e6;
         // The count is the last bucket's: read apart, the two could differ.
-        let _ = writeln!(self.0, "{name}_sum {sum}\n{name}_count {below}\n");
+        let _ = writeln!(self.0, "{name}_sum{labelled} {sum}\n{name}_count{labelled} {below}");
     }
 }
 
@@ -116,7 +173,7 @@ impl Page<'_> {
 mod tests {
     use super::*;
 
-    fn page(histogram: &Histogram) -> String {
+    fn page(histogram: &Histogram<16>) -> String {
         let mut page = String::new();
         Page(&mut page).histogram("x", "Help", histogram);
         page
@@ -124,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_histogram_renders_cumulative_buckets() {
-        let histogram = Histogram::new();
+        let histogram = Histogram::new(&WAITS_US);
         histogram.observe(Duration::from_micros(500), 1);
         histogram.observe(Duration::from_millis(3), 4);
         histogram.observe(Duration::from_secs(100), 1);
@@ -139,7 +196,7 @@ mod tests {
     fn a_bucket_holds_its_bound() {
         for (us, le) in [(500, "0.0005"), (501, "0.001"), (60_000_000, "60"), (60_000_001, "+Inf")]
         {
-            let histogram = Histogram::new();
+            let histogram = Histogram::new(&WAITS_US);
             histogram.observe(Duration::from_micros(us), 1);
             let page = page(&histogram);
             let first = page.lines().find(|l| l.ends_with(" 1")).expect("a bucket");
@@ -148,8 +205,27 @@ mod tests {
     }
 
     #[test]
+    fn ages_are_counted_in_ten_steps_a_decade() {
+        assert_eq!(AGES_US[..3], [1_000_000, 1_250_000, 1_600_000]);
+        assert_eq!((AGES_US[17], AGES_US[40]), (50_000_000, 10_000_000_000));
+        let steps = AGES_US.windows(2).map(|pair| pair[1] as f64 / pair[0] as f64);
+        assert!(steps.into_iter().all(|step| (1.2..1.3).contains(&step)), "{AGES_US:?}");
+    }
+
+    #[test]
+    fn a_label_stands_before_the_bound() {
+        let histogram = Histogram::new(&WAITS_US);
+        histogram.observe(Duration::from_secs(2), 1);
+        let mut text = String::new();
+        Page(&mut text).histograms("x", "by", "Help", [("a", &histogram), ("b", &histogram)]);
+        assert_eq!(text.matches("# TYPE x histogram").count(), 1);
+        assert!(text.contains("x_bucket{by=\"b\",le=\"+Inf\"} 1\nx_sum{by=\"b\"} 2\n"), "{text}");
+        assert!(text.ends_with("x_count{by=\"b\"} 1\n\n"), "{text}");
+    }
+
+    #[test]
     fn a_time_beyond_counting_breaks_nothing() {
-        let histogram = Histogram::new();
+        let histogram = Histogram::new(&WAITS_US);
         histogram.observe(Duration::MAX, 3);
         assert!(page(&histogram).contains("x_count 3\n"));
     }

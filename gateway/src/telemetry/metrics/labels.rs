@@ -2,6 +2,8 @@
 
 use http::Version;
 
+use crate::disconnect::Disconnect;
+
 /// Declares a closed list of label values.
 macro_rules! label {
     (
@@ -68,6 +70,27 @@ label! {
         PerUser = "per_user",
         /// No TLS session came about.
         Tls = "tls",
+    }
+}
+
+label! {
+    /// Who ended a stream.
+    EndedBy {
+        /// The client, or something on the way to it.
+        Client = "client",
+        /// This pod.
+        Gateway = "gateway",
+    }
+}
+
+impl EndedBy {
+    /// Who does when this is why.
+    #[must_use]
+    pub fn of(reason: Disconnect) -> Self {
+        match reason {
+            Disconnect::ClientGone => Self::Client,
+            _ => Self::Gateway,
+        }
     }
 }
 

@@ -69,28 +69,30 @@ fn parse(page: &str) -> BTreeMap<String, Family> {
 }
 
 fn check_histogram(name: &str, family: &Family) {
-    let one = |suffix: &str| {
-        let samples = &family.samples[&format!("{name}{suffix}")];
-        assert_eq!(samples.len(), 1, "{name}{suffix}");
-        samples[0].1
-    };
-    let buckets = &family.samples[&format!("{name}_bucket")];
-    let mut before = (f64::NEG_INFINITY, 0.0);
-    for (labels, count) in buckets {
-        let bound = match labels["le"].as_str() {
-            "+Inf" => f64::INFINITY,
-            le => le.parse().expect("a bound"),
+    for (labels, count) in &family.samples[&format!("{name}_count")] {
+        let of_it = |other: &BTreeMap<String, String>| {
+            other.iter().filter(|(label, _)| *label != "le").eq(labels.iter())
         };
-        assert!(bound > before.0 && *count >= before.1, "{name}: {buckets:?}");
-        before = (bound, *count);
+        let mut before = (f64::NEG_INFINITY, 0.0);
+        let buckets = &family.samples[&format!("{name}_bucket")];
+        for (labels, count) in buckets.iter().filter(|(other, _)| of_it(other)) {
+            let bound = match labels["le"].as_str() {
+                "+Inf" => f64::INFINITY,
+                le => le.parse().expect("a bound"),
+            };
+            assert!(bound > before.0 && *count >= before.1, "{name}: {buckets:?}");
+            before = (bound, *count);
+        }
+        assert_eq!(before, (f64::INFINITY, *count), "{name}");
+        let sums = &family.samples[&format!("{name}_sum")];
+        assert!(sums.iter().any(|(other, sum)| of_it(other) && *sum >= 0.0), "{name}");
     }
-    assert_eq!(before, (f64::INFINITY, one("_count")), "{name}");
-    assert!(one("_sum") >= 0.0, "{name}");
 }
 
-/// The contract's series, with their labels.
-const CONTRACT: [(&str, &str, &[&str]); 27] = [
+/// Every series, with its labels.
+const SERIES: [(&str, &str, &[&str]); 32] = [
     ("tidegate_connections", "gauge", &["protocol"]),
+    ("tidegate_connections_limit", "gauge", &[]),
     ("tidegate_connections_opened_total", "counter", &[]),
     ("tidegate_connections_closed_total", "counter", &["reason"]),
     ("tidegate_connections_refused_total", "counter", &["reason"]),
@@ -117,6 +119,10 @@ const CONTRACT: [(&str, &str, &[&str]); 27] = [
     ("tidegate_signature_failures_total", "counter", &["reason"]),
     ("tidegate_tls_not_after_seconds", "gauge", &[]),
     ("tidegate_build_info", "gauge", &["version"]),
+    ("tidegate_stream_age_seconds", "histogram", &["ended_by"]),
+    ("process_start_time_seconds", "gauge", &[]),
+    ("process_cpu_seconds_total", "counter", &[]),
+    ("process_resident_memory_bytes", "gauge", &[]),
 ];
 
 /// One test, as the series are those of the process: the page before and after each function was
@@ -126,11 +132,12 @@ fn every_series_of_the_contract_is_well_formed_and_counts() {
     init();
     init();
     tls_not_after(1);
+    connections_limit(50_000);
     // These two have no closed list of labels to begin with.
     consumer_lag("tidegate.events", 0, 0);
     malformed_record("no_key");
     let before = parse(&render());
-    for (name, kind, labels) in CONTRACT {
+    for (name, kind, labels) in SERIES {
         let family = before.get(name).unwrap_or_else(|| panic!("no {name}"));
         assert_eq!(family.kind, kind, "{name}");
         assert!(family.help.len() > 5, "{name} has a help");
@@ -140,15 +147,17 @@ fn every_series_of_the_contract_is_well_formed_and_counts() {
         }
         assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");
     }
-    let known: BTreeSet<_> = CONTRACT.iter().map(|series| series.0).collect();
+    let known: BTreeSet<_> = SERIES.iter().map(|series| series.0).collect();
     assert!(before.keys().all(|name| known.contains(name.as_str())), "{:?}", before.keys());
+    let names = names();
+    assert_eq!(names.iter().map(String::as_str).collect::<BTreeSet<_>>(), known);
     let refused = &before["tidegate_connections_refused_total"].samples;
     let reasons = refused["tidegate_connections_refused_total"].len();
     assert_eq!(reasons, Refused::ALL.len(), "all are there before any was counted");
 
     connected(Protocol::Http10);
     connected(Protocol::Http10);
-    disconnected(Protocol::Http10, Disconnect::Slow);
+    disconnected(Protocol::Http10, Disconnect::Slow, Duration::from_secs(60));
     connection_refused(Refused::Sockets);
     rooms(3);
     draining(true);
@@ -179,6 +188,7 @@ fn every_series_of_the_contract_is_well_formed_and_counts() {
         ("tidegate_connections_opened_total", "", 2.0),
         ("tidegate_connections_closed_total", "slow", 1.0),
         ("tidegate_connections_refused_total", "sockets", 1.0),
+        ("tidegate_stream_age_seconds", "gateway", 1.0),
         ("tidegate_publish_requests_total", "ok", 1.0),
         ("tidegate_publish_requests_total", ProblemKind::ALL[13].as_str(), 1.0),
         ("tidegate_publish_bytes_total", "", 10.0),
@@ -196,7 +206,9 @@ fn every_series_of_the_contract_is_well_formed_and_counts() {
         ("tidegate_connections", "http1.0", 1.0),
     ] {
         let value = |page: &BTreeMap<String, Family>| {
-            let samples = &page[name].samples[name];
+            let family = &page[name];
+            let suffix = if family.kind == "histogram" { "_count" } else { "" };
+            let samples = &family.samples[&format!("{name}{suffix}")];
             let wanted = |labels: &BTreeMap<String, String>| {
                 label.is_empty() || labels.values().any(|value| value == label)
             };
