@@ -7,6 +7,7 @@ mod cli;
 mod clients;
 mod console;
 mod cors;
+mod dashboards;
 mod dead_letters;
 mod drain;
 mod faults;
