@@ -24,6 +24,7 @@ mod options;
 mod positions;
 mod producer;
 mod readers;
+mod side;
 mod survey;
 mod topics;
 
@@ -132,8 +133,7 @@ impl KafkaLog {
         };
         let key = event.audience.record_key();
         let fields = fields_of(event);
-        let headers =
-            producer::headers(fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
+        let headers = producer::headers(fields.iter().map(|(name, value)| (&**name, &**value)));
         let placed =
             self.producer.send(&target.topic, key, Some(&event.data), headers, deadline).await?;
         let message_id = fields

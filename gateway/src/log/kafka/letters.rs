@@ -10,19 +10,17 @@ mod known;
 mod reading;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::message::{Header, OwnedHeaders};
-use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::client::LogLines;
-use super::options::{GroupProtocol, Options};
+use super::options::Options;
 use super::producer::{Placed, Producer};
+use super::side::{SideTopic, blocking};
 use super::topics::{self, Lookup};
 use crate::config::Kafka;
 use crate::log::letter::{Found, Letter, Parcel, Place, Purge, Replay};
@@ -32,45 +30,20 @@ use reading::Reading;
 
 /// The topic of the dead letters.
 #[derive(Clone)]
-pub(in crate::log) struct Letters(Arc<Shared>);
-
-struct Shared {
-    kafka: Kafka,
-    options: Options,
-    lines: LogLines,
-    /// The topic was there when it was looked for last.
-    is_there: AtomicBool,
-    known: Mutex<Known>,
+pub(in crate::log) struct Letters {
+    topic: SideTopic,
+    known: Arc<Mutex<Known>>,
 }
 
 impl Letters {
     pub(super) fn new(kafka: &Kafka, options: &Options, lines: &LogLines) -> Self {
-        Self(Arc::new(Shared {
-            kafka: kafka.clone(),
-            options: options.clone(),
-            lines: lines.clone(),
-            is_there: AtomicBool::new(false),
-            known: Mutex::default(),
-        }))
-    }
-
-    fn topic(&self) -> &str {
-        &self.0.kafka.dead_letters_topic
+        let topic = SideTopic::new(&kafka.dead_letters_topic, kafka, options, lines);
+        Self { topic, known: Arc::default() }
     }
 
     /// Makes the topic if it is not there and may be made.
     pub(in crate::log) async fn prepare(&self, deadline: Instant) -> Result<(), String> {
-        if self.0.is_there.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        let own = self.clone();
-        let made = blocking(deadline, move || {
-            let client = own.lookup()?;
-            topics::ensure_one(&client, &own.0.kafka, own.topic(), &own.0.options, &own.0.lines)
-        });
-        made.await?;
-        self.0.is_there.store(true, Ordering::Relaxed);
-        Ok(())
+        self.topic.prepare(deadline).await
     }
 
     /// Keeps letters that are not there yet.
@@ -90,14 +63,13 @@ impl Letters {
             }
             let parcel = letter.parcel();
             self.write(producer, &parcel, deadline).await?;
-            self.0.known.lock().remember(parcel.key.as_bytes());
+            self.known.lock().remember(parcel.key.as_bytes());
             Ok(Kept::Written)
         };
         let kept = join_all(letters.iter().zip(known).map(|(letter, known)| keep(letter, known)));
         let kept = kept.await;
         if kept.iter().any(Result::is_err) {
-            // Perhaps because somebody has deleted it.
-            self.0.is_there.store(false, Ordering::Relaxed);
+            self.topic.doubt();
         }
         kept
     }
@@ -109,8 +81,8 @@ impl Letters {
         let oldest = letters.iter().map(|letter| letter.record.timestamp).min().unwrap_or(0);
         let own = self.clone();
         let found = blocking(deadline, move || {
-            let mut known = own.0.known.lock();
-            known.look(own.topic(), oldest, || own.lookup())?;
+            let mut known = own.known.lock();
+            known.look(own.topic.name(), oldest, || own.topic.reader())?;
             Ok(places.iter().map(|place| known.has(place.as_bytes())).collect())
         });
         found.await.unwrap_or_else(|why: String| {
@@ -136,16 +108,13 @@ impl Letters {
         parcel: &Parcel,
         deadline: Instant,
     ) -> Result<Placed, PublishError> {
-        let fields = parcel.fields.iter();
-        let headers = fields.fold(OwnedHeaders::new(), |headers, (key, value)| {
-            headers.insert(Header { key, value: Some(&value[..]) })
-        });
-        producer.send(self.topic(), &parcel.key, parcel.value.as_deref(), headers, deadline).await
+        let fields = parcel.fields.iter().map(|(name, value)| (name.as_str(), &value[..]));
+        self.topic.append(producer, &parcel.key, parcel.value.as_deref(), fields, deadline).await
     }
 
     /// Begins to read.
     pub(in crate::log) fn scan(&self) -> LetterScan {
-        LetterScan { letters: self.clone(), under_way: None }
+        LetterScan { topic: self.topic.clone(), under_way: None }
     }
 
     /// Deletes records up to a place.
@@ -155,14 +124,14 @@ impl Letters {
         deadline: Instant,
     ) -> Result<u64, String> {
         self.prepare(deadline).await?;
-        let own = self.clone();
+        let topic = self.topic.clone();
         let reach = blocking(deadline, move || {
-            let client = own.lookup()?;
+            let client = topic.reader()?;
             let time = match purge {
                 Purge::All => None,
                 Purge::Before(time) => Some(time),
             };
-            reading::reach(&client, own.topic(), time)
+            reading::reach(&client, topic.name(), time)
         });
         let mut doomed = TopicPartitionList::new();
         let mut count = 0;
@@ -175,7 +144,7 @@ impl Letters {
                 count += u64::try_from(before - part.low).unwrap_or_default();
                 let offset = rdkafka::Offset::Offset(before);
                 doomed
-                    .add_partition_offset(self.topic(), part.number, offset)
+                    .add_partition_offset(self.topic.name(), part.number, offset)
                     .map_err(|error| error.to_string())?;
             }
         }
@@ -187,10 +156,10 @@ impl Letters {
 
     async fn delete(&self, doomed: &TopicPartitionList, deadline: Instant) -> Result<(), String> {
         let admin: AdminClient<LogLines> = self
-            .0
-            .options
+            .topic
+            .options()
             .admin()
-            .create_with_context(self.0.lines.clone())
+            .create_with_context(self.topic.lines().clone())
             .map_err(|error| error.to_string())?;
         let left = deadline.saturating_duration_since(Instant::now());
         let options = AdminOptions::new().request_timeout(Some(left)).operation_timeout(Some(left));
@@ -204,31 +173,11 @@ impl Letters {
         }
         Ok(())
     }
-
-    fn lookup(&self) -> Result<Lookup, String> {
-        // It takes its partitions by itself and joins no group, but librdkafka wants the name of one.
-        let mut config = self.0.options.consumer(GroupProtocol::Classic);
-        // Where a partition ends is told by an error of its own.
-        config.set("enable.partition.eof", "true");
-        config.create_with_context(self.0.lines.clone()).map_err(|error| error.to_string())
-    }
-}
-
-/// Runs what asks the brokers on a thread of its own, until `deadline`.
-async fn blocking<T: Send + 'static>(
-    deadline: Instant,
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
-    match tokio::time::timeout_at(deadline, spawn_blocking(work)).await {
-        Ok(Ok(done)) => done,
-        Ok(Err(panicked)) => Err(panicked.to_string()),
-        Err(_) => Err("the brokers did not answer in time".to_owned()),
-    }
 }
 
 /// A reading of the topic.
 pub struct LetterScan {
-    letters: Letters,
+    topic: SideTopic,
     under_way: Option<(Lookup, Reading)>,
 }
 
@@ -240,7 +189,7 @@ impl Drop for LetterScan {
 
 impl std::fmt::Debug for LetterScan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LetterScan").field("topic", &self.letters.topic()).finish_non_exhaustive()
+        f.debug_struct("LetterScan").field("topic", &self.topic.name()).finish_non_exhaustive()
     }
 }
 
@@ -250,18 +199,18 @@ impl LetterScan {
         deadline: Instant,
     ) -> Result<Option<Vec<Found>>, String> {
         if self.under_way.is_none() {
-            self.letters.prepare(deadline).await?;
+            self.topic.prepare(deadline).await?;
         }
-        let letters = self.letters.clone();
+        let topic = self.topic.clone();
         let under_way = self.under_way.take();
         let batch = blocking(deadline, move || {
             let (client, mut reading) = match under_way {
                 Some(under_way) => under_way,
                 None => {
-                    let client = letters.lookup()?;
-                    let parts = reading::reach(&client, letters.topic(), None)?;
+                    let client = topic.reader()?;
+                    let parts = reading::reach(&client, topic.name(), None)?;
                     let ends = parts.into_iter().map(|part| (part.number, part.low, part.high));
-                    let reading = Reading::begin(&client, letters.topic(), ends)?;
+                    let reading = Reading::begin(&client, topic.name(), ends)?;
                     (client, reading)
                 }
             };

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders, ToBytes};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use serde::Deserialize;
 use tokio::sync::oneshot;
@@ -352,8 +352,8 @@ fn run(shared: &Shared) {
 }
 
 /// The fields of a record as Kafka's headers.
-pub(super) fn headers<'f>(
-    fields: impl ExactSizeIterator<Item = (&'f str, &'f str)>,
+pub(super) fn headers<'f, V: ToBytes + ?Sized + 'f>(
+    fields: impl Iterator<Item = (&'f str, &'f V)>,
 ) -> OwnedHeaders {
     fields.fold(OwnedHeaders::new_with_capacity(8), |headers, (key, value)| {
         headers.insert(Header { key, value: Some(value) })
