@@ -51,8 +51,9 @@ const MAX_DETAIL_BYTES: usize = 1024;
 /// arguments.
 const MAX_FIELDS: usize = 1000;
 
-/// Where a dead letter's record lies, and so the letter's key: `source/shard/offset`, the offset in
-/// decimal, on Redis the entry's id.
+/// Where a record lies, and so the key of its dead letter: `source/shard/offset`, the offset in
+/// decimal, on Redis the entry's id. Notes of deliveries have it as their key, too, with the offset
+/// always in decimal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
     source: Box<str>,

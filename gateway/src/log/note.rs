@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use super::letter::Place;
 use super::record::Record;
 
 /// The field that says what became of the event.
@@ -57,7 +58,7 @@ pub struct Note {
 impl Note {
     /// The record's key.
     pub(super) fn key(&self) -> String {
-        format!("{}/{}/{}", self.source, self.shard, self.offset)
+        Place::new(&self.source, self.shard, &self.offset.to_string()).to_string()
     }
 
     /// The record's fields.
@@ -68,12 +69,9 @@ impl Note {
     /// Reads a note. `None`: the record is none, and is passed over.
     #[must_use]
     pub fn of(record: &Record) -> Option<Self> {
-        let key = std::str::from_utf8(record.key()?).ok()?;
-        // From the end: a source's name may have slashes.
-        let mut parts = key.rsplitn(3, '/');
-        let offset = parts.next()?.parse().ok()?;
-        let shard = parts.next()?.parse().ok()?;
-        let source = parts.next()?.to_owned();
+        let place: Place = std::str::from_utf8(record.key()?).ok()?.parse().ok()?;
+        let offset = place.offset().parse().ok()?;
+        let (source, shard) = (place.source().to_owned(), place.shard());
         let mut delivery = None;
         let mut deadline = None;
         for (name, value) in record.fields() {
