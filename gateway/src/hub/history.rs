@@ -34,6 +34,22 @@ pub struct Page {
     bytes: usize,
 }
 
+impl Page {
+    /// Puts an event at the end, with the cursor that resumes just after it. What turns out to be
+    /// none is left out.
+    pub fn push(&mut self, item: &Item, cursor: Cursor) {
+        match item.event() {
+            Ok(event) => self.events.push((event, cursor)),
+            Err(error) => tracing::debug!(
+                shard = item.shard().index,
+                offset = %item.offset(),
+                %error,
+                "a record is no event and is not in history"
+            ),
+        }
+    }
+}
+
 /// What one look at the window gave.
 struct Step {
     items: Vec<(Arc<Item>, Cursor)>,
@@ -81,15 +97,7 @@ impl Hub {
             };
             // Without the lock: a value is parsed here.
             for (item, cursor) in step.items {
-                match item.event() {
-                    Ok(event) => page.events.push((event, cursor)),
-                    Err(error) => tracing::debug!(
-                        shard = item.shard().index,
-                        offset = %item.offset(),
-                        %error,
-                        "a record is no event and is not in history"
-                    ),
-                }
+                page.push(&item, cursor);
             }
             let goes_on = match step.then {
                 Then::More => true,

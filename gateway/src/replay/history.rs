@@ -104,15 +104,7 @@ fn fill(page: &mut Page, events: Vec<(Arc<Item>, Cursor)>, limit: usize) -> Opti
             return last;
         }
         last = Some(cursor.clone().flagged(false));
-        match item.event() {
-            Ok(event) => page.events.push((event, cursor)),
-            Err(error) => tracing::debug!(
-                shard = item.shard().index,
-                offset = %item.offset(),
-                %error,
-                "a record is no event and is not in history"
-            ),
-        }
+        page.push(&item, cursor);
     }
     None
 }
