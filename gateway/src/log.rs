@@ -21,6 +21,8 @@ pub mod letter;
 pub mod mapping;
 pub mod memory;
 pub mod murmur2;
+#[cfg(test)]
+pub(crate) mod nobody;
 pub mod note;
 pub mod record;
 pub mod redis;

@@ -8,22 +8,10 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::config::Config;
-use crate::cursor::{Offset, Position, Shard};
+use crate::log::Log;
 use crate::log::letter::{Letter, Original};
-use crate::log::record::Record;
-use crate::log::{KeysOnly, Log, Sink, Source};
+use crate::log::nobody::Nobody;
 use crate::telemetry::metrics::DeadLetter;
-
-struct Nobody;
-
-impl Sink for Nobody {
-    fn sources(&mut self, _: &[Source]) {}
-    fn start(&mut self, _: Shard, _: Position, _: Offset, _: Option<KeysOnly>) {}
-    fn records(&mut self, _: &mut Vec<Record>) {}
-    fn lag(&mut self, _: Shard, _: &str, _: u64) {}
-    fn caught_up(&mut self) {}
-    fn reachable(&mut self, _: Result<(), String>) {}
-}
 
 /// An admin port over an embedded log with these letters.
 async fn port(letters: u32) -> Router {

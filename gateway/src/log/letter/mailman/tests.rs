@@ -1,22 +1,11 @@
 use super::*;
 use crate::config::Config;
-use crate::cursor::{Offset, Position, Shard, SourceId};
+use crate::cursor::{Offset, Shard, SourceId};
 use crate::log::letter::{Desk, Filter, Outbox, Which, outbox};
 use crate::log::memory::DEAD_LETTERS;
+use crate::log::nobody::Nobody;
 use crate::log::record::{Parts, Record, RecordWriter};
-use crate::log::{KeysOnly, Sink, Source};
 use crate::telemetry::metrics::DeadLetter;
-
-struct Nobody;
-
-impl Sink for Nobody {
-    fn sources(&mut self, _: &[Source]) {}
-    fn start(&mut self, _: Shard, _: Position, _: Offset, _: Option<KeysOnly>) {}
-    fn records(&mut self, _: &mut Vec<Record>) {}
-    fn lag(&mut self, _: Shard, _: &str, _: u64) {}
-    fn caught_up(&mut self) {}
-    fn reachable(&mut self, _: Result<(), String>) {}
-}
 
 fn record(offset: u128, value: &[u8]) -> Record {
     let parts = Parts {
