@@ -5,8 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tidegate_rig::process::{Process, Start};
-use tokio::sync::Mutex;
+use tidegate_rig::process::{Slot, Start};
 use tokio::time::{Instant, sleep};
 
 use crate::wire;
@@ -33,7 +32,7 @@ pub struct Gateway {
     public: SocketAddr,
     admin: SocketAddr,
     out: PathBuf,
-    running: Mutex<Option<Process>>,
+    running: Slot,
 }
 
 impl Gateway {
@@ -47,7 +46,7 @@ impl Gateway {
             public: SocketAddr::new(at, public),
             admin: SocketAddr::new(at, admin),
             out: home.join(format!("{name}.log")),
-            running: Mutex::new(None),
+            running: Slot::default(),
         }
     }
 
@@ -76,27 +75,22 @@ impl Gateway {
         words.extend(self.command.flags.iter().map(Into::into));
         let variables = &self.command.variables;
         let start = Start { words, variables, out: &self.out, remove: None };
-        *self.running.lock().await = Some(Process::start(start).await);
+        self.running.start(start).await;
     }
 
     /// Ends it with a signal and waits until it is gone; says its status as a shell would.
     pub async fn end(&self, signal: &str) -> Option<i32> {
-        match self.running.lock().await.take() {
-            Some(running) => Some(running.end(signal, PATIENCE).await),
-            None => None,
-        }
+        self.running.end(signal, PATIENCE).await
     }
 
-    /// Sends it a signal.
+    /// Sends it a signal, if it is there.
     pub async fn signal(&self, name: &str) {
-        if let Some(running) = &*self.running.lock().await {
-            running.signal(name).await;
-        }
+        self.running.signal(name).await;
     }
 
     /// Its process id, while it runs.
     pub async fn pid(&self) -> Option<u32> {
-        self.running.lock().await.as_ref().filter(|p| p.is_alive()).map(Process::pid)
+        self.running.pid().await
     }
 
     /// Whether it says that it is ready.

@@ -15,13 +15,13 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 use tempfile::TempDir;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 pub use self::java::Lines;
 use self::java::{java, java_args};
 use crate::free_ports;
-use crate::process::{Process, Start};
+use crate::process::{Slot, Start};
 
 /// How long a broker may take to be up. It is 3 s on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -53,13 +53,14 @@ pub struct Options {
 /// One broker.
 #[derive(Debug)]
 pub struct Kafka {
+    /// Before its data, which is removed when the process was told to go.
+    running: Slot,
     port: u16,
     /// Of the controller that its cluster has.
     controller: u16,
     /// Its settings and data. The shared broker's is never dropped: its supervisor removes it.
     home: TempDir,
     variables: Vec<(String, String)>,
-    running: Mutex<Option<Process>>,
 }
 
 impl Kafka {
@@ -110,7 +111,7 @@ impl Kafka {
             "Kafka's storage could not be formatted: {}",
             String::from_utf8_lossy(&formatted.stderr)
         );
-        Self { port, controller, home, variables: options.variables, running: Mutex::new(None) }
+        Self { port, controller, home, variables: options.variables, running: Slot::default() }
     }
 
     /// A second broker of the same cluster, up.
@@ -138,14 +139,14 @@ impl Kafka {
     /// # Panics
     /// When it does not.
     pub async fn restart(&self) {
-        self.end("TERM").await;
+        self.running.end("TERM", PATIENCE).await;
         let mut words: Vec<OsString> = java_args().await.into_iter().map(Into::into).collect();
         words.push("kafka.Kafka".into());
         words.push(self.path().join("server.properties").into());
         let out = self.path().join("out");
         let start =
             Start { words, variables: &self.variables, out: &out, remove: Some(self.path()) };
-        *self.running.lock().await = Some(Process::start(start).await);
+        self.running.start(start).await;
         let deadline = Instant::now() + PATIENCE;
         while !self.serves().await {
             assert!(self.is_alive().await, "Kafka has ended by itself: {}", self.said());
@@ -165,39 +166,27 @@ impl Kafka {
 
     /// Whether its process runs; it ends by itself when its disk fails.
     pub async fn is_alive(&self) -> bool {
-        self.running.lock().await.as_ref().is_some_and(Process::is_alive)
+        self.running.is_alive().await
     }
 
     /// Ends it in order. What it has written it keeps.
     pub async fn stop(&self) {
-        self.end("TERM").await;
+        self.running.end("TERM", PATIENCE).await;
     }
 
     /// Ends it as a power cut does.
     pub async fn kill(&self) {
-        self.end("KILL").await;
+        self.running.end("KILL", PATIENCE).await;
     }
 
     /// Stands still: connections stay open and nothing answers.
     pub async fn freeze(&self) {
-        self.signal("STOP").await;
+        self.running.freeze().await;
     }
 
     /// Goes on after [`Self::freeze`].
     pub async fn thaw(&self) {
-        self.signal("CONT").await;
-    }
-
-    async fn signal(&self, name: &str) {
-        if let Some(running) = &*self.running.lock().await {
-            assert!(running.signal(name).await, "the broker is gone");
-        }
-    }
-
-    async fn end(&self, signal: &str) {
-        if let Some(running) = self.running.lock().await.take() {
-            running.end(signal, PATIENCE).await;
-        }
+        self.running.thaw().await;
     }
 
     async fn serves(&self) -> bool {
@@ -313,13 +302,6 @@ impl Kafka {
             .await
             .expect("java runs");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    }
-}
-
-impl Drop for Kafka {
-    fn drop(&mut self) {
-        // The supervisor's input ends with it.
-        self.running.get_mut().take();
     }
 }
 

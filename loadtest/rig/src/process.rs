@@ -1,4 +1,5 @@
-//! A process that ends with the one that started it, however that went.
+//! A process that ends with the one that started it, however that went, and a place for one that
+//! comes and goes.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
 /// Starts the command and tells its process id; then reads a word. Without one, which is when the
@@ -111,5 +113,65 @@ impl Process {
         let status = self.said.next_line().await.expect("a line").expect("a status");
         self.supervisor.wait().await.expect("the supervisor ends");
         status.parse().expect("a status")
+    }
+}
+
+/// A place for a process that is started, ended and started again. One that is in it when it is
+/// dropped is killed.
+#[derive(Debug, Default)]
+pub struct Slot(Mutex<Option<Process>>);
+
+impl Slot {
+    /// Starts a process in it, which is empty.
+    pub async fn start(&self, start: Start<'_>) {
+        *self.0.lock().await = Some(Process::start(start).await);
+    }
+
+    /// Whether no process was started, or the last one was ended.
+    pub async fn is_empty(&self) -> bool {
+        self.0.lock().await.is_none()
+    }
+
+    /// Its process id, while it runs or stands still.
+    pub async fn pid(&self) -> Option<u32> {
+        self.0.lock().await.as_ref().filter(|process| process.is_alive()).map(Process::pid)
+    }
+
+    /// Whether it runs, or stands still; it may end by itself.
+    pub async fn is_alive(&self) -> bool {
+        self.pid().await.is_some()
+    }
+
+    /// Ends it with a signal, or kills it after `patience`, and waits until it is gone; says its
+    /// status as a shell would. Empty, there is nothing to end.
+    pub async fn end(&self, signal: &str, patience: Duration) -> Option<i32> {
+        match self.0.lock().await.take() {
+            Some(process) => Some(process.end(signal, patience).await),
+            None => None,
+        }
+    }
+
+    /// Sends a signal by its name; false if the process has ended by itself.
+    pub async fn signal(&self, name: &str) -> bool {
+        match &*self.0.lock().await {
+            Some(process) => process.signal(name).await,
+            None => true,
+        }
+    }
+
+    /// Lets it stand still: connections stay open and nothing answers.
+    ///
+    /// # Panics
+    /// When it has ended by itself.
+    pub async fn freeze(&self) {
+        assert!(self.signal("STOP").await, "it has ended by itself");
+    }
+
+    /// Lets it go on after [`Self::freeze`].
+    ///
+    /// # Panics
+    /// When it has ended by itself.
+    pub async fn thaw(&self) {
+        assert!(self.signal("CONT").await, "it has ended by itself");
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use redis::{FromRedisValue, RedisResult};
 use tempfile::TempDir;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::OnceCell;
 
-use crate::process::{Process, Start};
+use crate::process::{Slot, Start};
 use crate::{eventually, free_ports};
 
 /// How long a server may take to start or to end.
@@ -20,13 +20,14 @@ static SHARED: OnceCell<Redis> = OnceCell::const_new();
 /// One server.
 #[derive(Debug)]
 pub struct Redis {
+    /// Before its data, which is removed when the process was told to go.
+    running: Slot,
     port: u16,
     /// Its data. The shared server's is never dropped: its supervisor removes it.
     home: TempDir,
     options: Vec<String>,
     password: Option<String>,
     variables: Vec<(String, String)>,
-    running: Mutex<Option<Process>>,
 }
 
 impl Redis {
@@ -61,7 +62,7 @@ impl Redis {
                 .find(|pair| pair[0] == "--requirepass")
                 .map(|pair| pair[1].to_owned()),
             variables: Vec::new(),
-            running: Mutex::new(None),
+            running: Slot::default(),
         }
     }
 
@@ -80,7 +81,7 @@ impl Redis {
 
     /// Whether its process runs; it ends by itself when it cannot write its file.
     pub async fn is_alive(&self) -> bool {
-        self.running.lock().await.as_ref().is_some_and(Process::is_alive)
+        self.running.is_alive().await
     }
 
     /// The port that it listens on.
@@ -106,7 +107,7 @@ impl Redis {
 
     /// Starts it again on its port with its data, and waits until it serves.
     pub async fn restart(&self) {
-        self.end("TERM").await;
+        self.running.end("TERM", PATIENCE).await;
         let mut words: Vec<OsString> =
             ["redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]
                 .map(Into::into)
@@ -121,7 +122,7 @@ impl Redis {
         let _ = fs::remove_file(&out);
         let start =
             Start { words, variables: &self.variables, out: &out, remove: Some(self.home.path()) };
-        *self.running.lock().await = Some(Process::start(start).await);
+        self.running.start(start).await;
         eventually("Redis is up", PATIENCE, async || {
             let said = fs::read_to_string(&out).unwrap_or_default();
             assert!(
@@ -136,40 +137,28 @@ impl Redis {
 
     /// Ends it in order. What it has written it keeps.
     pub async fn stop(&self) {
-        self.end("TERM").await;
+        self.running.end("TERM", PATIENCE).await;
     }
 
     /// Ends it as a power cut does.
     pub async fn kill(&self) {
-        self.end("KILL").await;
+        self.running.end("KILL", PATIENCE).await;
     }
 
     /// Removes all that it has written. Not while it runs.
     pub async fn wipe(&self) {
-        assert!(self.running.lock().await.is_none(), "it runs");
+        assert!(self.running.is_empty().await, "it runs");
         fs::remove_dir_all(self.data()).expect("it has written something");
     }
 
     /// Stands still: connections stay open and nothing answers.
     pub async fn freeze(&self) {
-        self.signal("STOP").await;
+        self.running.freeze().await;
     }
 
     /// Goes on after [`Self::freeze`].
     pub async fn thaw(&self) {
-        self.signal("CONT").await;
-    }
-
-    async fn signal(&self, name: &str) {
-        if let Some(running) = &*self.running.lock().await {
-            assert!(running.signal(name).await, "Redis is gone");
-        }
-    }
-
-    async fn end(&self, signal: &str) {
-        if let Some(running) = self.running.lock().await.take() {
-            running.end(signal, PATIENCE).await;
-        }
+        self.running.thaw().await;
     }
 
     /// Runs a command on a connection of its own.
@@ -193,12 +182,5 @@ impl Redis {
         let client = redis::Client::open(self.url()).expect("a URL");
         let mut connection = client.get_multiplexed_async_connection().await?;
         redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        // The supervisor's input ends with it.
-        self.running.get_mut().take();
     }
 }
