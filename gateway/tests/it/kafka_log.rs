@@ -1,6 +1,7 @@
 //! The Kafka log against a real Apache Kafka.
 
 mod groups;
+mod missing;
 mod outages;
 mod sources;
 mod topics;

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::client::LogLines;
 use super::native;
 use super::options::Options;
-use super::topics::{self, Since};
+use super::topics::{self, Described, Since};
 use crate::cursor::{Offset, Shard};
 use crate::log::record::{Parts, Record, RecordWriter};
 use crate::log::{Span, Stretch, Unread};
@@ -295,10 +295,25 @@ impl Reader {
                     RDKafkaErrorCode::UnknownPartition
                     | RDKafkaErrorCode::UnknownTopic
                     | RDKafkaErrorCode::UnknownTopicOrPartition,
-                ) => Unread::NoSuchShard,
+                ) => self.unknown(topic, partition),
                 _ => Unread::Unreachable(topics::text(&error)),
             }
         })
+    }
+
+    /// Why librdkafka does not know a partition. It says the same of one that is not there, of one
+    /// that has no leader for now, and of a topic that the brokers do not show.
+    fn unknown(&self, topic: &str, partition: i32) -> Unread {
+        match topics::describe(&self.client, topic) {
+            Ok(Described::Missing) => Unread::NoSuchShard,
+            Ok(Described::Partitions(leaders)) => match usize::try_from(partition) {
+                Ok(nth) if nth < leaders.len() => {
+                    Unread::Unreachable(format!("{topic}/{partition} has no leader"))
+                }
+                _ => Unread::NoSuchShard,
+            },
+            Ok(Described::Refused(why)) | Err(why) => Unread::Unreachable(why),
+        }
     }
 
     fn read(
