@@ -343,6 +343,12 @@ impl Hub {
         Some(self.item(seq, record, head, After::Unknown, source.clone()))
     }
 
+    /// Whether the log has said which sources it has.
+    #[must_use]
+    pub fn knows_sources(&self) -> bool {
+        !self.state.lock().positions.sources().is_empty()
+    }
+
     /// The source that `shard` is of, as the log has it now.
     #[must_use]
     pub fn source_of(&self, shard: Shard) -> Option<Source> {

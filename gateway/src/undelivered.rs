@@ -153,9 +153,8 @@ impl Undelivered {
         let spread = SPREAD.mul_f64(rand::rng().random());
         let mut keeper =
             Keeper { promises: self, log, hub, letters, patience: MARGIN + spread, next: None };
-        // Without what was noted before this pod began nothing can be judged.
-        while let Err(error) = keeper.read_notes().await {
-            tracing::debug!(%error, "the notes of deliveries cannot be read yet");
+        while let Err(why) = keeper.begin().await {
+            tracing::debug!(why, "deliveries cannot be looked after yet");
             sleep(AGAIN).await;
         }
         loop {
@@ -192,6 +191,15 @@ impl Keeper {
         let at = earliest.saturating_add(millis(self.patience));
         let left = at.saturating_sub(metrics::now_ms());
         Some(Duration::from_millis(u64::try_from(left).unwrap_or_default()))
+    }
+
+    /// Finds out what has to be known before anything can be judged: what was noted before this pod
+    /// began, and which sources the log has, or what lies in them would seem to be gone.
+    async fn begin(&mut self) -> Result<(), String> {
+        if !self.hub.knows_sources() {
+            return Err("the log has not said yet which sources it has".to_owned());
+        }
+        self.read_notes().await.map_err(|error| error.to_string())
     }
 
     async fn turn(&mut self) -> Result<(), String> {

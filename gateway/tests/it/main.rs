@@ -26,4 +26,5 @@ mod subscribe;
 mod support;
 mod tidy;
 mod tls;
+mod undelivered;
 mod versions;
