@@ -16,6 +16,7 @@ mod room;
 mod subscription;
 #[cfg(test)]
 mod tests;
+pub(crate) mod wanted;
 mod window;
 
 use std::collections::HashMap;
@@ -476,16 +477,6 @@ impl Hub {
     #[must_use]
     pub fn window_bytes(&self) -> usize {
         self.items.budget.used()
-    }
-}
-
-/// Whether `item` is of one of these rooms.
-fn feeds(patterns: &[Pattern], item: &Item) -> bool {
-    match &item.head.audience {
-        Audience::Broadcast(_) => true,
-        Audience::Room(room) => {
-            patterns.iter().any(|p| p.id == room.id && p.takes(room.kind.as_str()))
-        }
     }
 }
 

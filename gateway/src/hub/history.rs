@@ -13,7 +13,8 @@ use std::sync::Arc;
 use super::facts::Facts;
 use super::item::Item;
 use super::resume::{self, Gap, Planned, Start};
-use super::{Hub, NotReady, State, Unopened, feeds, subscription};
+use super::wanted::{feeds, is_for};
+use super::{Hub, NotReady, State, Unopened, subscription};
 use crate::cursor::Cursor;
 use crate::event::{Event, Pattern, User};
 
@@ -171,9 +172,9 @@ impl Hub {
                     None => continue,
                 },
             };
-            if feeds(patterns, &item)
+            if feeds(patterns, &item.head)
                 && subscription::pass(&mut own, &item)
-                && subscription::is_for(&item, user)
+                && is_for(&item.head, user)
             {
                 resume::advance_to(positions, window, &mut own, seq);
                 page.bytes += record.bytes();

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::facts::{Facts, Question};
 use super::item::Item;
 use super::resume::{self, Gap, Plan, Planned, Start};
-use super::{Hub, NotReady, State, Subscription, Unopened, feeds, subscription};
+use super::wanted::{feeds, is_for};
+use super::{Hub, NotReady, State, Subscription, Unopened};
 use crate::cursor::{Cursor, LONGEST_CHARS};
 use crate::event::{Pattern, User};
 use crate::log::record::Record;
@@ -155,7 +156,7 @@ impl Hub {
                     item
                 }
             };
-            if feeds(patterns, &item) && subscription::is_for(&item, user) {
+            if feeds(patterns, &item.head) && is_for(&item.head, user) {
                 replay.push_back(item);
             }
         }

@@ -16,7 +16,8 @@ use foldhash::fast::RandomState;
 use super::item::Item;
 use super::resume::{self, Gap};
 use super::room::{Lagged, Seat};
-use super::subscription::{is_for, pass};
+use super::subscription::pass;
+use super::wanted::is_for;
 use super::{Hub, State};
 use crate::cursor::{Cursor, Shard};
 use crate::event::{Audience, User};
@@ -91,7 +92,7 @@ impl Hub {
         // Without the lock: a ring may hold thousands.
         pending.sort_unstable_by_key(|item| item.seq);
         pending.dedup_by_key(|item| item.seq);
-        pending.retain(|item| is_for(item, user) && !own.is_some_and(|own| has(own, item)));
+        pending.retain(|item| is_for(&item.head, user) && !own.is_some_and(|own| has(own, item)));
         let newest = newest_of_each(&pending);
 
         let state = self.state.lock();

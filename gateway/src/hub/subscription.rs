@@ -15,6 +15,7 @@ use super::item::{After, Item};
 use super::overflow::Next;
 use super::resume::Gap;
 use super::room::{Lagged, Missed, Seat};
+use super::wanted::is_for;
 use crate::config::Slow;
 use crate::cursor::Cursor;
 use crate::event::User;
@@ -218,7 +219,7 @@ impl Subscription {
         if self.own.as_mut().is_some_and(|own| !pass(own, &item)) {
             return;
         }
-        if !is_for(&item, self.user.as_ref()) {
+        if !is_for(&item.head, self.user.as_ref()) {
             return;
         }
         // Not during a replay: what is read back from the window has no line that could be shared,
@@ -269,11 +270,6 @@ pub(crate) fn pass(own: &mut Cursor, item: &Item) -> bool {
     }
     own.advance(item.shard(), item.position_after());
     true
-}
-
-/// Whether a reader that is `user` gets `item`.
-pub(super) fn is_for(item: &Item, user: Option<&User>) -> bool {
-    item.head.to_user.is_none() || item.head.to_user.as_ref() == user
 }
 
 impl Drop for Subscription {

@@ -23,7 +23,7 @@ use crate::cursor::{Offset, Shard, Tag};
 use crate::event::{Audience, EventId};
 use crate::hub::facts::Reach;
 use crate::hub::{Behind, Fate, Hub, Item};
-use crate::log::decode::Head;
+use crate::log::decode::{self, Head};
 use crate::log::record::Record;
 use crate::log::{Log, Source, Span, Stretch, Unread};
 
@@ -303,8 +303,7 @@ impl Task {
 }
 
 fn has_key(record: &Record) -> bool {
-    let name = crate::log::record::field::IDEMPOTENCY_KEY.as_bytes();
-    record.fields().any(|(field, _)| field == name)
+    decode::idempotency_key(record).is_some()
 }
 
 /// The records that somebody wants, by their number.

@@ -6,8 +6,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::cursor::{Offset, Position, Tag};
-use crate::event::{Audience, Pattern, User};
+use crate::event::{Pattern, User};
 use crate::hub::Item;
+use crate::hub::wanted::{feeds, is_for};
 use crate::log::decode::Head;
 use crate::log::{Stretch, Unread};
 
@@ -27,14 +28,7 @@ pub(in crate::replay) struct Filter {
 
 impl Filter {
     pub(super) fn takes(&self, head: &Head) -> bool {
-        let is_theirs = head.to_user.is_none() || head.to_user == self.user;
-        is_theirs
-            && match &head.audience {
-                Audience::Broadcast(_) => true,
-                Audience::Room(room) => {
-                    self.patterns.iter().any(|p| p.id == room.id && p.takes(room.kind.as_str()))
-                }
-            }
+        is_for(head, self.user.as_ref()) && feeds(&self.patterns, head)
     }
 }
 
