@@ -18,6 +18,7 @@ mod catalog;
 mod client;
 mod consumer;
 mod letters;
+mod message;
 mod native;
 mod notes;
 mod options;
@@ -146,7 +147,7 @@ impl KafkaLog {
                 source: target.source,
                 index: u32::try_from(placed.partition).unwrap_or_default(),
             },
-            offset: Offset(u128::try_from(placed.offset).unwrap_or_default()),
+            offset: message::offset(placed.offset),
             tag: Tag::of_record(key.as_bytes(), placed.timestamp, event.data.len(), message_id),
             timestamp: placed.timestamp,
             duplicate: None,

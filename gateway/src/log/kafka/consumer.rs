@@ -28,7 +28,7 @@ use super::positions::Positions;
 use super::survey::Survey;
 use super::topics::{self, Lookup};
 use crate::config::{Assignment, Config, Kafka};
-use crate::cursor::{Offset, Shard};
+use crate::cursor::Shard;
 use crate::log::{Sink, Source};
 
 /// How long to wait before another session, or another attempt at its look-ups.
@@ -357,9 +357,4 @@ impl<S: Sink> Reader<S> {
             self.reached = Some(state);
         }
     }
-}
-
-/// Offsets of records are never negative.
-fn offset(kafka: i64) -> Offset {
-    Offset(u128::try_from(kafka).unwrap_or_default())
 }

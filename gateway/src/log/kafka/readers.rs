@@ -14,17 +14,17 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::message::Message as _;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::client::LogLines;
-use super::native;
+use super::message::{self, number, offset};
 use super::options::Options;
 use super::topics::{self, Described, Since};
 use crate::cursor::{Offset, Shard};
-use crate::log::record::{Parts, Record, RecordWriter};
+use crate::log::record::{Record, RecordWriter};
 use crate::log::{Span, Stretch, Unread};
 
 /// The most consumers at a time.
@@ -346,9 +346,7 @@ impl Reader {
                     }
                     next = message.offset() + 1;
                     if next <= until {
-                        let record = self
-                            .writer
-                            .write(parts(&message, span.shard), native::headers(&message));
+                        let record = message::record(&message, span.shard, &mut self.writer);
                         bytes += record.bytes();
                         records.push(record);
                     }
@@ -390,25 +388,4 @@ impl Reader {
             .and_then(|()| self.client.assign(&list))
             .map_err(|error| Unread::Unreachable(topics::text(&error)))
     }
-}
-
-fn parts<'m>(message: &'m BorrowedMessage<'_>, shard: Shard) -> Parts<'m> {
-    Parts {
-        shard,
-        offset: offset(message.offset()),
-        timestamp: message.timestamp().to_millis().unwrap_or_default(),
-        tag: None,
-        key: message.key(),
-        value: message.payload(),
-    }
-}
-
-/// An offset as Kafka has it. One that is larger is past the end of any partition.
-fn number(offset: Offset) -> i64 {
-    i64::try_from(offset.0).unwrap_or(i64::MAX)
-}
-
-/// Offsets of records are never negative.
-fn offset(number: i64) -> Offset {
-    Offset(u128::try_from(number).unwrap_or_default())
 }

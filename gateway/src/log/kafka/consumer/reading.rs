@@ -11,14 +11,14 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use tokio::time::Instant;
 
 use super::session::Finding;
-use super::{Context, End, Reader, offset};
+use super::{Context, End, Reader};
 use crate::config::Assignment;
 use crate::log::Sink;
-use crate::log::kafka::native;
+use crate::log::kafka::message;
 use crate::log::kafka::options::GroupProtocol;
 use crate::log::kafka::positions::{Part, Taken};
 use crate::log::kafka::topics::LOOKUP_TIMEOUT;
-use crate::log::record::{Parts, Record, RecordWriter};
+use crate::log::record::{Record, RecordWriter};
 
 /// How long a poll waits for a record before the thread looks at anything else.
 const POLL: Duration = Duration::from_millis(50);
@@ -88,7 +88,6 @@ impl<S: Sink> Reader<S> {
         message: &BorrowedMessage<'_>,
         writer: &mut RecordWriter,
     ) -> Result<Option<Record>, End> {
-        let timestamp = message.timestamp().to_millis().unwrap_or_default();
         let mut positions = self.positions.lock();
         if positions.is_doubted() {
             // Of the topic that was, or of the new one: the next session finds out.
@@ -97,16 +96,8 @@ impl<S: Sink> Reader<S> {
         let Some(part) = positions.part(message.topic(), message.partition()) else {
             return Ok(None);
         };
-        let parts = Parts {
-            shard: positions.shard(part),
-            offset: offset(message.offset()),
-            timestamp,
-            tag: None,
-            key: message.key(),
-            value: message.payload(),
-        };
-        let record = writer.write(parts, native::headers(message));
-        match positions.advance(part, message.offset(), timestamp, record.tag) {
+        let record = message::record(message, positions.shard(part), writer);
+        match positions.advance(part, message.offset(), record.timestamp, record.tag) {
             Taken::Next => Ok(Some(record)),
             Taken::Passed => Ok(None),
             Taken::Replaced => {

@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 
-use super::{Context, End, Reader, TRY_AGAIN, WATCH_EVERY, offset};
+use super::{Context, End, Reader, TRY_AGAIN, WATCH_EVERY};
 use crate::config::Assignment;
 use crate::cursor::{Position, Tag};
+use crate::log::kafka::message::offset;
 use crate::log::kafka::positions::{Move, Part};
 use crate::log::kafka::survey::{Reach, Survey};
 use crate::log::kafka::topics::{self, LOOKUP_TIMEOUT, Lookup, Since};

@@ -8,7 +8,7 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::time::Instant;
 
-use crate::cursor::Offset;
+use crate::log::kafka::message::offset;
 use crate::log::kafka::native;
 use crate::log::kafka::topics::{self, LOOKUP_TIMEOUT, Lookup, Since};
 use crate::log::letter::{Found, Parcel, Spot};
@@ -147,7 +147,7 @@ pub(super) fn found(message: &BorrowedMessage<'_>) -> Found {
     Found {
         spot: Spot {
             shard: u32::try_from(message.partition()).unwrap_or_default(),
-            offset: Offset(u128::try_from(message.offset()).unwrap_or_default()),
+            offset: offset(message.offset()),
         },
         entry: Parcel::open(message.key(), native::headers(message), message.payload()),
     }
