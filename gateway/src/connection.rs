@@ -20,6 +20,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::auth::Grant;
 use crate::auth::verifier::GrantState;
+use crate::clock::now_ms;
 use crate::disconnect::{Disconnect, Stalled};
 use crate::event::Pattern;
 use crate::hub::{Delivery, Gap, Item};
@@ -218,7 +219,7 @@ impl<E: Ends> Connection<E> {
 
     /// Turns what was taken from the rooms into bytes.
     fn write_deliveries(&mut self) {
-        let now = metrics::now_ms();
+        let now = now_ms();
         let (mut count, mut bytes) = (0, 0);
         let mut complete = false;
         for delivery in std::mem::take(&mut self.deliveries) {

@@ -203,9 +203,3 @@ pub(crate) fn json_response(value: &impl Serialize) -> Response {
 pub(crate) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
-
-/// The time, in milliseconds since the Unix epoch: what `from=15m` is counted back from.
-fn unix_millis() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}

@@ -28,6 +28,7 @@ pub mod http;
 pub mod replay;
 pub mod undelivered;
 // Around.
+pub mod clock;
 pub mod config;
 pub mod gateway;
 pub mod health;

@@ -20,12 +20,13 @@ use tokio::time::{Instant, sleep};
 
 pub use ledger::At;
 
+use crate::clock::{millis, now_ms};
 use crate::cursor::{Offset, Shard, SourceId};
 use crate::hub::Hub;
 use crate::log::letter::Outbox;
 use crate::log::note::{self, Delivery, Note};
 use crate::log::{Log, Span, Unread};
-use crate::telemetry::metrics::{self, DeadLetter};
+use crate::telemetry::metrics::DeadLetter;
 use ledger::Ledger;
 
 /// The most promises that a pod keeps in mind, and the most notes that wait to be written.
@@ -61,7 +62,7 @@ impl Undelivered {
     /// No promises yet. `window` is how far back a pod that starts reads events.
     #[must_use]
     pub fn new(window: Duration) -> Arc<Self> {
-        let window_ms = i64::try_from(window.as_millis()).unwrap_or(i64::MAX / 4);
+        let window_ms = millis(window);
         Arc::new(Self {
             ledger: Mutex::new(Ledger::new(MOST, window_ms.saturating_mul(2).max(600_000))),
             notes: Mutex::default(),
@@ -103,7 +104,7 @@ impl Undelivered {
         let was_open = ledger.settle(at, deadline).is_some();
         drop(ledger);
         // A replay of what is long over is no news.
-        if was_open || deadline.saturating_add(millis(MARGIN)) > metrics::now_ms() {
+        if was_open || deadline.saturating_add(millis(MARGIN)) > now_ms() {
             self.note(at, Delivery::Written, deadline);
         }
     }
@@ -189,7 +190,7 @@ impl Keeper {
     fn due_in(&self) -> Option<Duration> {
         let earliest = self.promises.ledger.lock().earliest()?;
         let at = earliest.saturating_add(millis(self.patience));
-        let left = at.saturating_sub(metrics::now_ms());
+        let left = at.saturating_sub(now_ms());
         Some(Duration::from_millis(u64::try_from(left).unwrap_or_default()))
     }
 
@@ -209,7 +210,7 @@ impl Keeper {
             self.judge().await.map_err(|error| error.to_string())?;
             self.promises.tell(&self.log, &self.hub).await?;
         }
-        self.promises.ledger.lock().forget(metrics::now_ms());
+        self.promises.ledger.lock().forget(now_ms());
         Ok(())
     }
 
@@ -220,7 +221,7 @@ impl Keeper {
         let mut from = match self.next {
             Some(next) => next,
             None => {
-                let since = metrics::now_ms() - millis(note::KEPT);
+                let since = now_ms() - millis(note::KEPT);
                 match self.log.seek(shard, since, deadline).await {
                     // Nobody has noted anything yet.
                     Err(Unread::NoSuchShard) => return Ok(()),
@@ -250,7 +251,7 @@ impl Keeper {
 
     /// Makes letters of what nobody has written in time.
     async fn judge(&mut self) -> Result<(), Unread> {
-        let before = metrics::now_ms().saturating_sub(millis(self.patience)).saturating_add(1);
+        let before = now_ms().saturating_sub(millis(self.patience)).saturating_add(1);
         let overdue = self.promises.ledger.lock().overdue(before, BATCH);
         for (at, deadline) in overdue {
             let until = at.offset.next();
@@ -293,8 +294,4 @@ impl Undelivered {
             Delivery::Written | Delivery::Undelivered => drop(ledger.settle(at, note.deadline)),
         }
     }
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

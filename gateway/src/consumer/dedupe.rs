@@ -12,6 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::clock::millis;
 use crate::cursor::{Offset, Position, Shard};
 use crate::event::MessageId;
 use crate::hub::Fate;
@@ -66,7 +67,7 @@ impl Dedupe {
     #[must_use]
     pub fn new(window: Duration) -> Arc<Self> {
         Arc::new(Self {
-            window_ms: i64::try_from(window.as_millis()).unwrap_or(i64::MAX),
+            window_ms: millis(window),
             shards: Mutex::default(),
             judged: watch::Sender::new(0),
         })

@@ -18,6 +18,7 @@ use super::target::{self, Query};
 use super::{App, Place, subscribe};
 use crate::auth::Credentials;
 use crate::auth::credentials::Cookies;
+use crate::clock::now_ms;
 use crate::hub::{Page, Since, Start};
 use crate::problem::{Problem, ProblemKind};
 use crate::replay::NotBegun;
@@ -66,7 +67,7 @@ async fn read(app: &Arc<App>, request: &Request<()>) -> Result<Response, Problem
     let pattern = target::pattern(request.uri(), 3)?;
     let query = Query::parse(request.uri())?;
     let limit = limit(&query)?;
-    let since = target::since(&query, super::unix_millis())?;
+    let since = target::since(&query, now_ms())?;
     let start = match query.get("after") {
         Some(cursor) => subscribe::start_after(cursor),
         None => Start::From(since.unwrap_or(Since::Earliest)),

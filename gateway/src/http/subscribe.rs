@@ -18,6 +18,7 @@ use super::target::{self, Query};
 use super::{App, Place, peer};
 use crate::auth::Credentials;
 use crate::auth::credentials::Cookies;
+use crate::clock::now_ms;
 use crate::config::Slow;
 use crate::connection::{Connection, HeartbeatForm, Terms};
 use crate::cursor::Cursor;
@@ -129,7 +130,7 @@ fn asked(query: &Query<'_>, headers: &HeaderMap, allowed: &[Slow]) -> Result<Ask
         .or_else(|| query.get("lastEventId"))
         .filter(|text| !text.is_empty());
     // Looked at even where a cursor beats it: a wrong one is said at the first connect.
-    let since = target::since(query, super::unix_millis())?;
+    let since = target::since(query, now_ms())?;
     let start = match cursor {
         None => since.map_or(Start::Live, Start::From),
         Some(cursor) => start_after(cursor),

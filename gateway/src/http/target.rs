@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use http::Uri;
 use percent_encoding::percent_decode_str;
 
+use crate::clock::millis;
 use crate::config::parse_duration;
 use crate::event::{Audience, EventType, NameError, Pattern, Room};
 use crate::hub::Since;
@@ -147,8 +148,7 @@ pub fn since(query: &Query<'_>, now: i64) -> Result<Option<Since>, Problem> {
         return Ok(Some(Since::Earliest));
     }
     if let Ok(back) = parse_duration(text) {
-        let back = i64::try_from(back.as_millis()).unwrap_or(i64::MAX);
-        return Ok(Some(Since::Time(now.saturating_sub(back))));
+        return Ok(Some(Since::Time(now.saturating_sub(millis(back)))));
     }
     // The `+` of an offset is a blank in a query that was not percent-encoded.
     let time: jiff::Timestamp = text.replace(' ', "+").parse().map_err(|_| {

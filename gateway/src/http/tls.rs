@@ -17,6 +17,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
+use crate::clock::now_ms;
 use crate::telemetry::metrics;
 
 /// How often the files are looked at.
@@ -208,7 +209,7 @@ impl Fault {
 fn note(pair: &CertifiedKey) -> Option<i64> {
     let not_after = expiry::not_after(pair.end_entity_cert().ok()?)?;
     metrics::tls_not_after(not_after);
-    if not_after <= metrics::now_ms() / 1000 {
+    if not_after <= now_ms() / 1000 {
         warn!(not_after, "the certificate has expired");
     }
     Some(not_after)

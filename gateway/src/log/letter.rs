@@ -37,6 +37,7 @@ pub use self::revive::{Lasting, Limits, revive};
 pub use self::scan::{Found, NoSpot, Purge, Scan, Spot};
 
 use super::record::Record;
+use crate::clock::now_ms;
 use crate::telemetry::metrics::DeadLetter;
 
 /// The longest name of a source in a place, in bytes.
@@ -205,7 +206,7 @@ impl Letter {
             reason: reason.into(),
             detail: "".into(),
             pod: pod.into(),
-            at: crate::telemetry::metrics::now_ms(),
+            at: now_ms(),
             record: Original {
                 key: record.key().map(copied),
                 fields: record.fields().map(|(name, v)| (copied(name), copied(v))).collect(),

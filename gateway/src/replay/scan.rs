@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::clock::millis;
 use crate::consumer::dedupe::{Uses, key_of};
 use crate::cursor::{Offset, Shard, Tag};
 use crate::event::{Audience, EventId};
@@ -52,8 +53,7 @@ pub(super) struct Scans {
 
 impl Scans {
     pub(super) fn new(hub: Arc<Hub>, log: Arc<Log>, dedupe: Duration) -> Arc<Self> {
-        let dedupe_ms = i64::try_from(dedupe.as_millis()).unwrap_or(i64::MAX);
-        Arc::new(Self { hub, log, dedupe_ms, waiting: Mutex::default() })
+        Arc::new(Self { hub, log, dedupe_ms: millis(dedupe), waiting: Mutex::default() })
     }
 
     /// Where a shard begins and ends, and what lies just before `next`.

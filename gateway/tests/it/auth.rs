@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::json;
 use tidegate::auth::signature::{body_hash, sign_legacy};
 use tidegate::auth::{Action, Claim, Keys};
+use tidegate::clock::now_ms;
 
 use crate::support::gateway::Gateway;
 use crate::support::http;
@@ -15,7 +16,7 @@ const ROOM: &str = "/v1/subscribe/events/a/types/t";
 const PUBLISH: &str = "/v1/sse/events/a/types/t";
 
 fn unix_seconds() -> u64 {
-    u64::try_from(http::now_ms() / 1000).expect("after 1970")
+    u64::try_from(now_ms() / 1000).expect("after 1970")
 }
 
 /// A claim of no user that holds for ten minutes.

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidegate::clock::now_ms;
 
 use crate::support::eventually;
 use crate::support::gateway::Gateway;
@@ -451,7 +452,7 @@ over_every_log! {
         let block = stream.expect_data(json!(2)).await;
         assert_eq!(block.json()["message_id"], second["message_id"]);
         assert_eq!(block.json()["published_at"], second["published_at"]);
-        let age = http::now_ms() - second["published_at"].as_i64().expect("a time");
+        let age = now_ms() - second["published_at"].as_i64().expect("a time");
         assert!((0..60_000).contains(&age), "{age} ms ago");
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tidegate::clock::now_ms;
 use tidegate::cursor::Offset;
 use tidegate::log::Span;
 use tidegate::log::kafka::KafkaLog;
@@ -77,7 +78,7 @@ async fn an_overdue_promise_gets_its_letter(flags: &[String]) {
     let published_at = promise(&first, "unread").await;
     assert!(first.terminate().await.success());
     // Longer than any pod waits for the others' notes.
-    eventually("its time is over", SOON, async || http::now_ms() > published_at + 5_000).await;
+    eventually("its time is over", SOON, async || now_ms() > published_at + 5_000).await;
     let second = pod(flags).await;
     eventually("its letter", SOON, async || letters(&second).await == ["unread"]).await;
 }
@@ -130,7 +131,7 @@ async fn a_topic_of_notes_that_is_missing_holds_letters_up_and_loses_none() {
     let last = promise(&goes, "unread-too").await;
     // Its own note is lost with it; who has read the event knows of it all the same.
     assert!(goes.terminate().await.success(), "nor is a pod held that goes");
-    eventually("their time is over", SOON, async || http::now_ms() > last + 5_000).await;
+    eventually("their time is over", SOON, async || now_ms() > last + 5_000).await;
     assert!(letters(&stays).await.is_empty(), "nobody could have said that it was written");
     assert!(stays.log().contains("kafka.create_topics"), "it is said what is missing");
 
@@ -151,7 +152,7 @@ async fn a_topic_of_notes_that_is_missing_holds_letters_up_and_loses_none() {
     promise(&stays, "read").await;
     stream.expect_data(json!("read")).await;
     let last = promise(&stays, "unread").await;
-    eventually("their time is over", SOON, async || http::now_ms() > last + 5_000).await;
+    eventually("their time is over", SOON, async || now_ms() > last + 5_000).await;
     assert_eq!(letters(&stays).await.len(), 2);
     kafka.create_topic(&deliveries, 1).await;
     eventually("a third letter", SOON, async || letters(&stays).await.len() == 3).await;

@@ -26,6 +26,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use crate::clock::{millis, now_ms};
 use crate::config::parse_duration;
 use crate::http::publish::expect_type;
 use crate::http::target::Query;
@@ -34,7 +35,6 @@ use crate::log::letter::{
     Desk, DeskError, Filter, NoPlace, NoSpot, Outcome, Place, Purge, Reason, Spot, Which,
 };
 use crate::problem::{Problem, ProblemKind};
-use crate::telemetry::metrics::now_ms;
 
 /// How many letters a page has if it is not told.
 const DEFAULT_LIMIT: usize = 100;
@@ -233,8 +233,7 @@ async fn purge(
             (true, None) => Purge::All,
             (false, Some(age)) => {
                 let age = parse_duration(&age).map_err(|why| bad(format!("before: {why}")))?;
-                let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-                Purge::Before(now_ms().saturating_sub(age))
+                Purge::Before(now_ms().saturating_sub(millis(age)))
             }
             _ => return Err(bad("say \"before\": \"24h\", or \"all\": true")),
         };

@@ -12,10 +12,10 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, timeout};
 
 use super::{Entry, Found, Lasting, Letter, Limits, Place, Purge, Reason, Replay, Spot, revive};
+use crate::clock::now_ms;
 use crate::config::Config;
 use crate::event::MessageId;
 use crate::log::{Log, PublishError};
-use crate::telemetry::metrics::now_ms;
 
 /// The most records that are read at once.
 const MOST_READ: usize = 500_000;

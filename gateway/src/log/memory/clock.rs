@@ -1,8 +1,8 @@
 //! The embedded log's time: the wall clock, but never stepping back.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use tokio::time::Instant;
+
+use crate::clock::{millis, now_ms};
 
 /// A clock in milliseconds since the Unix epoch.
 ///
@@ -18,7 +18,7 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn new() -> Self {
-        Self::at(wall_ms(), Instant::now())
+        Self::at(now_ms(), Instant::now())
     }
 
     fn at(wall: i64, now: Instant) -> Self {
@@ -26,24 +26,18 @@ impl Clock {
     }
 
     pub(super) fn now(&mut self) -> i64 {
-        self.advance(wall_ms(), Instant::now())
+        self.advance(now_ms(), Instant::now())
     }
 
     fn advance(&mut self, wall: i64, now: Instant) -> i64 {
         let (then, since) = self.agreed;
-        let passed = now.saturating_duration_since(since).as_millis();
-        let running = then.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX));
+        let running = then.saturating_add(millis(now.saturating_duration_since(since)));
         if wall >= running {
             self.agreed = (wall, now);
         }
         self.last = self.last.max(wall).max(running);
         self.last
     }
-}
-
-fn wall_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::clock::millis;
 use crate::config::Memory;
 use crate::cursor::{Offset, Shard, Tag};
 use crate::log::record::{Parts, Record, RecordWriter};
@@ -94,7 +95,7 @@ impl Store {
             tag,
             bytes: 0,
             most_bytes: settings.max_bytes,
-            most_age_ms: i64::try_from(settings.max_age.as_millis()).unwrap_or(i64::MAX),
+            most_age_ms: millis(settings.max_age),
         }
     }
 

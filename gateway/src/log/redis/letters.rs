@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::Keys;
 use super::entry::{DATA, KEY, id, offset};
 use super::link::{Link, Server, bytes, complaint, items, number, text, unexpected};
+use crate::clock::millis;
 use crate::config::Config;
 use crate::cursor::Offset;
 use crate::log::letter::{Entry, Found, Letter, LetterError, Parcel, Place, Purge, Replay, Spot};
@@ -28,7 +29,7 @@ const MARGIN: Duration = Duration::from_secs(3600);
 pub(in crate::log) struct Letters {
     server: Arc<Server>,
     keys: Keys,
-    remembered_ms: u64,
+    remembered_ms: i64,
     most: usize,
 }
 
@@ -38,7 +39,7 @@ impl Letters {
         Self {
             server,
             keys,
-            remembered_ms: u64::try_from(remembered.as_millis()).unwrap_or(u64::MAX >> 1),
+            remembered_ms: millis(remembered),
             most: config.redis.dead_letters_len,
         }
     }

@@ -24,6 +24,7 @@ use super::advice::advice;
 use super::entry::{self, Copier, before};
 use super::link::{CONNECT, Identity, Link, Server, items, number, text, unexpected};
 use super::place::{Looked, Place, Verdict};
+use crate::clock::millis;
 use crate::config::Config;
 use crate::cursor::{Offset, Position, Shard};
 use crate::log::{KeysOnly, Sink, Source};
@@ -142,9 +143,7 @@ impl<S: Sink> Reader<S> {
         let ask: Vec<_> = streams.iter().map(|(_, key)| (key.as_str(), None)).collect();
         let age = self.window + self.dedupe;
         let (now_ms, looked) = look(link, &ask, age).await?;
-        let ago = |age: Duration| {
-            now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
-        };
+        let ago = |age: Duration| now_ms.saturating_sub(millis(age));
         let before_ms = ago(self.window);
         let places = streams.into_iter().zip(&looked);
         let places: Vec<_> = places
@@ -322,7 +321,7 @@ pub(super) fn ask_look(
     for (key, _) in streams {
         pipe.arg(*key);
     }
-    pipe.arg(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    pipe.arg(millis(age));
     for (_, read) in streams {
         pipe.arg(read.map(entry::id).unwrap_or_default());
     }

@@ -12,10 +12,10 @@ use super::entry::{self, Copier};
 use super::link::{Link, Server, items, text, unexpected};
 use super::place::Looked;
 use super::reader;
+use crate::clock::{millis, now_ms};
 use crate::cursor::{Offset, Shard, SourceId};
 use crate::log::note::{KEPT, Note};
 use crate::log::{PublishError, Span, Stretch, Unread};
-use crate::telemetry::metrics::now_ms;
 
 /// How many entries are asked for at once at least and at most: their size is not known before.
 const COUNT: (usize, usize) = (64, 4096);
@@ -75,7 +75,7 @@ impl SpanReader {
     /// # Errors
     /// [`PublishError`]: some may have been appended.
     pub(super) async fn note(&self, notes: &[Note], deadline: Instant) -> Result<(), PublishError> {
-        let oldest = now_ms().saturating_sub(i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX));
+        let oldest = now_ms().saturating_sub(millis(KEPT));
         let done = self.on_connection(deadline, async |state, keys, left| {
             let mut pipe = redis::pipe();
             for note in notes {

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Keys;
 use super::entry::{DATA, KEY, millis, offset};
 use super::link::{CONNECT, Identity, Link, Server, complaint, items, number, text, unexpected};
+use crate::clock;
 use crate::config::Config;
 use crate::cursor::Offset;
 use crate::event::{MessageId, NewEvent};
@@ -116,26 +117,23 @@ fn closed() -> PublishError {
 /// What the settings ask of every publish.
 #[derive(Debug)]
 struct Terms {
-    dedupe_ms: u64,
+    dedupe_ms: i64,
     /// 0 is none.
-    max_age_ms: u64,
+    max_age_ms: i64,
     /// 0 is none.
     max_len: usize,
-    trim_ms: u64,
+    trim_ms: i64,
     replicas: u32,
 }
 
 impl Terms {
     fn new(config: &Config) -> Self {
-        // Redis counts in 64 bits with a sign.
-        let ms =
-            |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX) as u64;
         let age = config.redis.max_age.unwrap_or_default();
         Self {
-            dedupe_ms: ms(config.dedupe.window).max(1),
-            max_age_ms: ms(age),
+            dedupe_ms: clock::millis(config.dedupe.window).max(1),
+            max_age_ms: clock::millis(age),
             max_len: config.redis.max_len.unwrap_or_default(),
-            trim_ms: ms((age / 100).clamp(TRIM_EVERY.0, TRIM_EVERY.1)),
+            trim_ms: clock::millis((age / 100).clamp(TRIM_EVERY.0, TRIM_EVERY.1)),
             replicas: config.redis.wait_replicas,
         }
     }
@@ -201,7 +199,7 @@ impl Task {
             let earliest = batch.iter().map(|job| job.deadline).min().unwrap_or(deadline);
             let patience = earliest.saturating_duration_since(Instant::now()).min(REPLICAS);
             // 0 would be for ever.
-            let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX).max(1);
+            let patience = clock::millis(patience).max(1);
             pipe.cmd("WAIT").arg(self.terms.replicas).arg(patience);
         }
         let patience = deadline.saturating_duration_since(Instant::now());

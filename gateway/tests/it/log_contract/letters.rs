@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tidegate::clock::now_ms;
 use tidegate::config::Config;
 use tidegate::log::letter::{
     Desk, Filter, Lasting, Letter, Original, Outcome, Page, Place, Purge, Reason, Which,
 };
 use tidegate::log::{Kept, Log};
-use tidegate::telemetry::metrics::{DeadLetter, now_ms};
+use tidegate::telemetry::metrics::DeadLetter;
 use tokio::time::Instant;
 
 use super::*;

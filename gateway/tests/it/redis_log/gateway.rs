@@ -1,6 +1,7 @@
 //! Gateways on Redis, as their clients see them.
 
 use serde_json::json;
+use tidegate::clock::now_ms;
 
 use super::*;
 use crate::support::gateway::Gateway;
@@ -103,7 +104,7 @@ async fn a_duplicate_says_so_long_after_the_first_one_if_its_key_was_used_all_al
             (&again["message_id"], &again["published_at"]),
             (&first["message_id"], &first["published_at"])
         );
-        crate::support::http::now_ms() - published_at > 2500
+        now_ms() - published_at > 2500
     })
     .await;
 }

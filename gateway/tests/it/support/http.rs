@@ -151,9 +151,3 @@ pub async fn post(to: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[
     wire.send(body).await;
     wire.answer().await
 }
-
-/// The time, in milliseconds since the Unix epoch.
-pub fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    i64::try_from(since.expect("after 1970").as_millis()).expect("a time")
-}

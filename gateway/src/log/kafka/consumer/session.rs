@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 
 use super::{Context, End, Reader, TRY_AGAIN, WATCH_EVERY};
+use crate::clock::{millis, now_ms};
 use crate::config::Assignment;
 use crate::cursor::{Position, Tag};
 use crate::log::kafka::message::offset;
@@ -186,13 +187,4 @@ fn resolve(
             Move::Since(_) => found.next().flatten().unwrap_or(reach.high).max(reach.low),
         })
         .collect())
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -7,8 +7,8 @@ use rdkafka::message::Message as _;
 use tokio::time::Instant;
 
 use super::reading::{self, Reading};
+use crate::clock::now_ms;
 use crate::log::kafka::topics::{self, Lookup};
-use crate::telemetry::metrics::now_ms;
 
 /// How much older than its record a letter may seem to be: clocks differ.
 const SLACK_MS: i64 = 5 * 60 * 1000;
