@@ -14,7 +14,7 @@ mod process;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use metrics::Label;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -23,6 +23,9 @@ use parking_lot::Mutex;
 pub use self::labels::{
     DeadLetter, EndedBy, LostLetter, Protocol, Refused, ReplayFrom, SendFailure, SentKind,
 };
+
+// What latencies are counted by.
+pub use crate::clock::now_ms;
 
 use self::atomics::Page;
 use self::exported::{Counter, Gauge};
@@ -332,13 +335,6 @@ pub fn signature_failure(reason: FailureReason) {
 /// When the certificate that is served ends, in seconds since the Unix epoch.
 pub fn tls_not_after(seconds: i64) {
     TLS_NOT_AFTER.set(seconds as f64);
-}
-
-/// The time as `published_at` counts it, in milliseconds since the Unix epoch.
-#[must_use]
-pub fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
