@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
+use tidegate::cursor::{Cursor, SourceId};
 
 use super::*;
 use crate::support::eventually;
@@ -43,10 +44,15 @@ impl Setting {
 
     /// A gateway that reads `sources`, JSON in which `PREFIX` begins the names.
     async fn gateway(&self, sources: &str) -> Gateway {
+        self.gateway_with(sources, &[]).await
+    }
+
+    /// The same with further flags.
+    async fn gateway_with(&self, sources: &str, more: &[&str]) -> Gateway {
         let brokers = self.kafka.brokers();
         let sources = sources.replace("PREFIX", &self.prefix);
         let own = ["events", "broadcast"].map(|name| self.topic(&format!("own-{name}")));
-        Gateway::ready(&[
+        let flags = [
             "--log-kind=kafka",
             "--kafka-brokers",
             &brokers,
@@ -59,8 +65,8 @@ impl Setting {
             "--kafka-partitions=3",
             "--kafka-sources",
             &sources,
-        ])
-        .await
+        ];
+        Gateway::ready(&[&flags[..], more].concat()).await
     }
 
     /// Writes a record; returns its partition.
@@ -218,6 +224,67 @@ async fn a_reader_of_a_topic_without_keys_resumes_on_another_pod_across_all_part
     for gateway in [&one, &other] {
         assert!(!gateway.log().contains("another partition than its key's"));
     }
+}
+
+#[tokio::test]
+async fn a_topic_without_keys_is_read_back_from_all_its_partitions_each_event_once() {
+    const PARTITIONS: i32 = 5;
+    let setting = Setting::new().await;
+    let topic = setting.topic("deep");
+    setting.kafka.create_topic(&topic, PARTITIONS).await;
+    let source = r#"[{"topic":"PREFIX.deep","event_id":"/id","event_type":"constant:t",
+        "partitioner":"any"}]"#;
+    // Next to nothing stays in the window.
+    let no_window = ["--log-window-age=1ms"];
+    let gateway = setting.gateway_with(source, &no_window).await;
+    let number = |data: &Value| data.as_i64().or(data["n"].as_i64()).expect("a number");
+    let mut stream = open(&gateway, "a/t").await;
+    let mut ids = vec![stream.last_id.clone().expect("an id")];
+    let mut order = Vec::new();
+    for n in 0..60 {
+        if n % 10 == 9 {
+            // Beside it, the room has events of the gateway's own.
+            let body = json!({ "data": n }).to_string();
+            assert_eq!(gateway.publish("a", "t", &body).await.status, 200);
+        } else {
+            for id in ["a", "b"] {
+                let value = json!({ "id": id, "n": n }).to_string();
+                // The last partition has nothing in the first half.
+                let partition = Some(n % if n < 30 { PARTITIONS - 1 } else { PARTITIONS });
+                let value = Some(value.as_bytes());
+                setting.write(&topic, Foreign { partition, value, ..Foreign::default() }).await;
+            }
+        }
+        order.push(number(&stream.take(1).await[0]));
+        ids.push(stream.last_id.clone().expect("an id"));
+    }
+    assert_eq!(order, (0..60).collect::<Vec<_>>(), "one at a time");
+    eventually("the window has let go of all", SOON, async || {
+        gateway.metric("tidegate_window_bytes", "").await == 0.0
+    })
+    .await;
+    let path = "/v1/subscribe/events/a/types/t";
+    let (mut later, mut read_back) = (Vec::new(), 0);
+    for (after, id) in ids.iter().enumerate().step_by(7) {
+        let cursor = Cursor::parse(id).expect("a cursor");
+        let of_topic = cursor.components().iter().filter(|c| c.0.source == SourceId::of(&topic));
+        assert_eq!(of_topic.count(), PARTITIONS as usize, "all partitions");
+        let headers = [("last-event-id", id.as_str())];
+        let (mut stream, first) = Stream::connect(gateway.public(), path, &headers).await;
+        assert_eq!(first.json()["start"], "resume");
+        let expected: Vec<_> = (after as i64..60).chain(later.iter().copied()).collect();
+        let mut got: Vec<i64> = stream.take(expected.len()).await.iter().map(number).collect();
+        got.sort_unstable();
+        assert_eq!(got, expected, "each once");
+        read_back += 60 - after;
+        // Nothing else is pending, and then it is live.
+        later.push(100 + after as i64);
+        let body = json!({ "data": later.last() }).to_string();
+        assert_eq!(gateway.publish("a", "t", &body).await.status, 200);
+        stream.expect_data(json!(later.last())).await;
+    }
+    let of_log = gateway.metric("tidegate_replayed_events_total", "from=\"log\"").await;
+    assert!(of_log >= read_back as f64, "{of_log} of {read_back}");
 }
 
 #[tokio::test]
