@@ -112,6 +112,39 @@ async fn a_reader_that_takes_nothing_does_not_hold_a_drain() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_takes_nothing_is_cut_at_the_deadline_and_the_others_are_told_goodbye() {
+    // Without the deadline it would be waited for: for five seconds after the window.
+    let flags = ["--drain-grace=0", "--drain-window=1s", "--drain-deadline=2s"];
+    let patient = ["--stream-write-timeout=1h", "--stream-queue-bytes=32MiB"];
+    let gateway = Gateway::ready(&[&flags[..], &patient].concat()).await;
+    let mut reading = Vec::new();
+    for _ in 0..20 {
+        let other = "/v1/subscribe/events/b/types/t";
+        reading.push(Stream::connect(gateway.public(), other, &[]).await.0);
+    }
+    let wire = Wire::connect_small(gateway.public()).await;
+    let mut stalled = Stream::open_over(wire, ROOM, &[]).await;
+    let body = json!({"data": "x".repeat(900_000)}).to_string();
+    for _ in 0..10 {
+        assert_eq!(gateway.publish("a", "t", &body).await.status, 200);
+    }
+    let ended = terminate(gateway);
+    for mut stream in reading {
+        let goodbye = stream.next().await;
+        assert_eq!(goodbye.json()["reason"], "drain");
+        assert!(goodbye.retry.is_some());
+        assert_eq!(stream.block().await, None, "a clean end");
+    }
+    let (status, took) = ended.await.expect("ended");
+    assert!(status.success(), "{status}");
+    assert!((Duration::from_secs(2)..Duration::from_secs(6)).contains(&took), "{took:?}");
+    // There was no room to tell it.
+    while let Some(block) = stalled.block().await {
+        assert_ne!(block.event.as_deref(), Some("tidegate.goodbye"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_dead_or_silent_does_not_hold_a_drain() {
     let kafka = Kafka::start().await;
     let mut flags = AT_ONCE.to_vec();
