@@ -52,6 +52,7 @@ macro_rules! targets {
 targets! {
     "publish-body": publish_body,
     "batch-line": batch_line,
+    "batch-lines": batch_lines,
     "json": json,
     "cursor": cursor,
     "resume": resume,

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod batch_line;
+pub mod batch_lines;
 pub mod credentials;
 pub mod cursor;
 pub mod delivery;

@@ -1,7 +1,7 @@
 //! `POST /v1/sse/batch`: NDJSON in, NDJSON out, both streaming. A language model's tokens go
 //! through one request; each line's receipt leaves while the request is still open.
 
-mod lines;
+pub mod lines;
 
 use std::sync::Arc;
 

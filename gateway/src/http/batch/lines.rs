@@ -11,15 +11,16 @@ use crate::problem::{Problem, ProblemKind};
 
 /// A line with something in it.
 #[derive(Debug)]
-pub(super) struct Line {
+pub struct Line {
     /// Its number, from 1, empty ones counted.
-    pub(super) number: u64,
+    pub number: u64,
     /// Its text without its end, or why there is none.
-    pub(super) text: Result<Bytes, Problem>,
+    pub text: Result<Bytes, Problem>,
 }
 
 /// The lines of a body.
-pub(super) struct Lines {
+#[derive(Debug)]
+pub struct Lines {
     body: Body,
     /// What came after the last line's end.
     buffer: BytesMut,
@@ -33,13 +34,16 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(body: Body, most: usize) -> Self {
+    /// The lines of `body`, each of at most `most` bytes without its end.
+    #[must_use]
+    pub fn new(body: Body, most: usize) -> Self {
         let buffer = BytesMut::new();
         Self { body, buffer, searched: 0, most, number: 0, skipping: false, ended: false }
     }
 
     /// Whether no line has been begun.
-    pub(super) fn is_between(&self) -> bool {
+    #[must_use]
+    pub fn is_between(&self) -> bool {
         self.buffer.is_empty() && !self.skipping
     }
 
@@ -47,7 +51,7 @@ impl Lines {
     ///
     /// # Errors
     /// `idle-timeout` if nothing comes for `idle`, `bad-request` if the body breaks off.
-    pub(super) async fn next(&mut self, idle: Duration) -> Result<Option<Line>, Problem> {
+    pub async fn next(&mut self, idle: Duration) -> Result<Option<Line>, Problem> {
         loop {
             if let Some(line) = self.take() {
                 return Ok(Some(line));
