@@ -3,3 +3,4 @@
 set -euo pipefail
 command -v c++ >/dev/null || { apt-get update -qq; apt-get install -y -qq g++; }
 bash gateway/fuzz/run 4
+bash gateway/fuzz/run-fails

@@ -73,10 +73,18 @@ targets! {
     "settings": settings,
 }
 
+/// A target that fails on purpose: it shows that a run then fails, and is none of [`TARGETS`].
+pub const BROKEN: Target = Target {
+    name: "broken",
+    make: targets::broken::make,
+    tokens: targets::broken::TOKENS,
+    check: targets::broken::check,
+};
+
 /// The target called `name`.
 #[must_use]
 pub fn target(name: &str) -> Option<&'static Target> {
-    TARGETS.iter().find(|target| target.name == name)
+    TARGETS.iter().chain([&BROKEN]).find(|target| target.name == name)
 }
 
 #[cfg(test)]

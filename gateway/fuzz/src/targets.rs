@@ -22,5 +22,7 @@ pub mod signature;
 pub mod stream;
 pub mod target;
 
+pub mod broken;
+
 mod checks;
 mod request;
