@@ -161,7 +161,7 @@ impl<E: Ends> Connection<E> {
             next_heartbeat,
             drain_at: None,
             ended: None,
-            opened_ms: metrics::now_ms(),
+            opened_ms: now_ms(),
             guard,
         }
     }

@@ -24,9 +24,6 @@ pub use self::labels::{
     DeadLetter, EndedBy, LostLetter, Protocol, Refused, ReplayFrom, SendFailure, SentKind,
 };
 
-// What latencies are counted by.
-pub use crate::clock::now_ms;
-
 use self::atomics::Page;
 use self::exported::{Counter, Gauge};
 use self::own::{
@@ -34,6 +31,7 @@ use self::own::{
     SENT_BYTES, STREAM_AGE, WINDOW_BYTES,
 };
 use crate::auth::FailureReason;
+use crate::clock::now_ms;
 use crate::disconnect::Disconnect;
 use crate::problem::ProblemKind;
 use crate::wire::GapReason;

@@ -13,7 +13,7 @@ async fn what_was_published_while_the_client_was_away_is_not_late() {
     let old = gateway.publish("a", "t", r#"{"data":1}"#).await.json();
     let published_at = old["published_at"].as_i64().expect("a time");
     eventually("the clock is past that event", PATIENCE, async || {
-        tidegate::telemetry::metrics::now_ms() > published_at
+        tidegate::clock::now_ms() > published_at
     })
     .await;
     let (mut stream, _) =
