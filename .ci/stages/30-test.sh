@@ -1,5 +1,5 @@
 # The README's test command.
-# budget: 17 min
+# budget: 14 min
 set -euo pipefail
 cargo test --locked
 cargo test --locked -p tidegate-swarm -p tidegate-faults -p tidegate-fuzz
