@@ -1,5 +1,5 @@
 //! Dashboards, alerts and docs speak of the series that the binary exposes, of all of them, and of
-//! nothing else. That their queries answer is shown by `dashboards/prove`.
+//! nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
