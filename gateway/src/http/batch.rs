@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, EXPECT};
 use http::{HeaderValue, Request};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -61,7 +61,7 @@ const MOST_ANSWERS: usize = 64;
     ),
 )]
 pub async fn batch(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    match open(&app, request) {
+    match open(&app, request).await {
         Ok(response) => response,
         Err(problem) => {
             metrics::published(Err(problem.kind), std::time::Duration::ZERO);
@@ -70,7 +70,7 @@ pub async fn batch(State(app): State<Arc<App>>, request: Request<Body>) -> Respo
     }
 }
 
-fn open(app: &Arc<App>, request: Request<Body>) -> Result<Response, Problem> {
+async fn open(app: &Arc<App>, request: Request<Body>) -> Result<Response, Problem> {
     publish::expect_type(request.headers(), NDJSON, "the batch, one event a line,")?;
     let (head, body) = request.into_parts();
     let query = Query::parse(&head.uri)?;
@@ -83,7 +83,16 @@ fn open(app: &Arc<App>, request: Request<Body>) -> Result<Response, Problem> {
     let (answers, answered) = mpsc::channel(MOST_ANSWERS);
     let batch =
         Batch { app: Arc::clone(app), grant, trace: delivery::trace(&head.headers), answers };
-    let lines = Lines::new(body, app.config.limits.body_bytes);
+    let mut lines = Lines::new(body, app.config.limits.body_bytes);
+    if head
+        .headers
+        .get(EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    {
+        // An answer that begins before the body was asked for would take the place of the 100
+        // (RFC 9110, section 10.1.1), and the client may then send none.
+        lines.fill(app.config.limits.batch_idle).await?;
+    }
     tokio::spawn(batch.run(lines));
     let answered = futures_util::stream::unfold(answered, async |mut answered| {
         let answer = answered.recv().await?;

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use self::client::{Batch, VERSIONS};
 use crate::support::gateway::Gateway;
+use crate::support::http::Wire;
 use crate::support::stream::Stream;
 
 fn line(n: u64) -> String {
@@ -31,6 +32,28 @@ async fn a_receipt_leaves_while_the_request_is_still_open() {
         batch.finish().await;
         assert_eq!(batch.answer().await, None);
     }
+}
+
+#[tokio::test]
+async fn a_client_that_asks_whether_to_send_the_lines_is_told_to() {
+    let gateway = Gateway::ready(&["--limits-batch-idle=300ms"]).await;
+    let head = "POST /v1/sse/batch HTTP/1.1\r\nhost: t\r\ncontent-type: application/x-ndjson\r\n\
+                expect: 100-Continue\r\n";
+    let text = line(1);
+    let mut wire = Wire::connect(gateway.public()).await;
+    wire.send(format!("{head}content-length: {}\r\n\r\n", text.len()).as_bytes()).await;
+    assert_eq!(wire.head().await.expect("an answer before the lines").0, 100);
+    wire.send(text.as_bytes()).await;
+    let answer = wire.answer().await;
+    assert_eq!((answer.status, &answer.json()["line"]), (200, &json!(1)));
+
+    // One that then sends nothing is refused like one that stops sending.
+    let mut wire = Wire::connect(gateway.public()).await;
+    wire.send(format!("{head}content-length: 5\r\n\r\n").as_bytes()).await;
+    assert_eq!(wire.head().await.expect("an answer before the lines").0, 100);
+    let answer = wire.answer().await;
+    let kind = json!("urn:tidegate:problem:idle-timeout");
+    assert_eq!((answer.status, &answer.json()["type"]), (408, &kind));
 }
 
 #[tokio::test]

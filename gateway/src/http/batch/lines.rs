@@ -59,23 +59,32 @@ impl Lines {
             if self.ended {
                 return Ok(None);
             }
-            match timeout(idle, self.body.frame()).await {
-                Err(_) => {
-                    let detail = format!("no line came for {idle:?} (limits.batch_idle)");
-                    return Err(Problem::new(ProblemKind::IdleTimeout, detail));
-                }
-                Ok(None) => self.ended = true,
-                Ok(Some(Err(error))) => {
-                    let detail = format!("the batch broke off: {error}");
-                    return Err(Problem::new(ProblemKind::BadRequest, detail));
-                }
-                Ok(Some(Ok(frame))) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.buffer.extend_from_slice(&data);
-                    }
+            self.fill(idle).await?;
+        }
+    }
+
+    /// Waits for the next part of the body, or its end.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub async fn fill(&mut self, idle: Duration) -> Result<(), Problem> {
+        match timeout(idle, self.body.frame()).await {
+            Err(_) => {
+                let detail = format!("no line came for {idle:?} (limits.batch_idle)");
+                return Err(Problem::new(ProblemKind::IdleTimeout, detail));
+            }
+            Ok(None) => self.ended = true,
+            Ok(Some(Err(error))) => {
+                let detail = format!("the batch broke off: {error}");
+                return Err(Problem::new(ProblemKind::BadRequest, detail));
+            }
+            Ok(Some(Ok(frame))) => {
+                if let Ok(data) = frame.into_data() {
+                    self.buffer.extend_from_slice(&data);
                 }
             }
         }
+        Ok(())
     }
 
     /// Takes a line that is here.
