@@ -40,6 +40,9 @@ const SPREAD: Duration = Duration::from_secs(1);
 const ATTEMPT: Duration = Duration::from_secs(10);
 /// The pause after one that failed.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How many have to fail in a row before an operator hears of it: a broker that is replaced is no
+/// news.
+const NEWS: u32 = 10;
 /// How many events are looked at at once.
 const BATCH: usize = 256;
 /// How much of the notes is read at once, in bytes.
@@ -154,15 +157,21 @@ impl Undelivered {
         let spread = SPREAD.mul_f64(rand::rng().random());
         let mut keeper =
             Keeper { promises: self, log, hub, letters, patience: MARGIN + spread, next: None };
+        let mut failures = 0;
         while let Err(why) = keeper.begin().await {
-            tracing::debug!(why, "deliveries cannot be looked after yet");
+            failures += 1;
+            failed(failures, &why);
             sleep(AGAIN).await;
         }
         loop {
             if let Err(why) = keeper.turn().await {
-                tracing::debug!(why, "deliveries cannot be looked after");
+                failures += 1;
+                failed(failures, &why);
                 sleep(AGAIN).await;
                 continue;
+            }
+            if std::mem::take(&mut failures) >= NEWS {
+                tracing::info!("deliveries are looked after again");
             }
             let due = keeper.due_in();
             tokio::select! {
@@ -170,6 +179,19 @@ impl Undelivered {
                 () = sleep(due.unwrap_or_default()), if due.is_some() => {}
             }
         }
+    }
+}
+
+/// Says that so many attempts in a row have failed: to operators once.
+fn failed(failures: u32, why: &str) {
+    if failures == NEWS {
+        tracing::warn!(
+            why,
+            "events with X-Deliver-Within are not looked after for now: \
+             those that nobody is sent become dead letters only when the log takes and gives notes again"
+        );
+    } else {
+        tracing::debug!(why, failures, "deliveries cannot be looked after");
     }
 }
 
