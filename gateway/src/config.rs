@@ -31,9 +31,9 @@ pub use setting::{SETTINGS, Setting, Shape, Traits};
 pub use show::markdown_table;
 pub use sources::{KafkaSource, Partitioner, SOURCE_MEMBERS, TopicPattern, Topics};
 pub use table::{
-    Admin, Assignment, Auth, AuthMode, Config, Console, Cors, Dedupe, Drain, Kafka, Limits,
-    LogConfig, LogFormat, LogKind, Memory, Pod, Public, Publish, Redis, Slow, Stream, Telemetry,
-    Tls,
+    Admin, Assignment, Auth, AuthMode, Config, Console, Cors, Dedupe, Drain, Kafka, Kubernetes,
+    Limits, LogConfig, LogFormat, LogKind, Memory, Pod, Public, Publish, Redis, Slow, Stream,
+    Telemetry, Tls,
 };
 pub use units::{parse_duration, show_duration};
 

@@ -16,6 +16,7 @@ pub(super) fn together(config: &Config, given: &mut Given) {
     kafka(config, given);
     redis(config, given);
     auth(config, given);
+    kubernetes(config, given);
     sizes(config, given);
 
     let shortest = config.drain.grace + config.drain.window;
@@ -124,6 +125,25 @@ fn auth(config: &Config, given: &mut Given) {
         given.refuse_together(
             &["auth.mode", "auth.keys", "auth.keys_file"],
             "auth.mode hmac needs auth.keys or auth.keys_file",
+        );
+    }
+}
+
+fn kubernetes(config: &Config, given: &mut Given) {
+    let kubernetes = &config.kubernetes;
+    for (key, is_on) in [
+        ("kubernetes.deletion_cost", kubernetes.deletion_cost),
+        ("kubernetes.janitor", kubernetes.janitor),
+    ] {
+        if is_on && kubernetes.lease.is_none() {
+            let reason = format!("{key} needs kubernetes.lease, or every pod would do it");
+            given.refuse_together(&[key, "kubernetes.lease"], reason);
+        }
+    }
+    if kubernetes.deletion_cost && kubernetes.selector.is_none() {
+        given.refuse_together(
+            &["kubernetes.deletion_cost", "kubernetes.selector"],
+            "kubernetes.deletion_cost needs kubernetes.selector, or pods of others would be changed",
         );
     }
 }

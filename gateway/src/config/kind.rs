@@ -12,8 +12,8 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use parse::{
-    duration, is_broker, items, name, network, not_zero, number, optional, origin, plain_name,
-    positive, url, within,
+    duration, is_broker, items, name, network, not_zero, number, object_name, optional, origin,
+    plain_name, positive, selector, url, within,
 };
 
 use super::secret::{MASK, Secret, mask_user_info, show_option};
@@ -271,6 +271,23 @@ pub(super) const FILE: Kind<Option<PathBuf>> = Kind {
     traits: one("FILE", "a path, or none"),
     parse: |text| optional(text, |text| Ok(PathBuf::from(text))),
     show: |path| path.as_ref().map_or_else(none, |path| displayed(&path.display())),
+};
+
+/// What an object is called in Kubernetes' API.
+pub(super) const OBJECT_NAME: Kind<Option<String>> = Kind {
+    traits: one(
+        "NAME",
+        "1 to 253 lower-case letters, digits, '-' and '.', a letter or digit at the ends; or none",
+    ),
+    parse: |text| optional(text, object_name),
+    show: |name| name.as_ref().map_or_else(none, displayed),
+};
+
+/// Which objects of Kubernetes' API are meant. Whether it is well-formed the API server says.
+pub(super) const SELECTOR: Kind<Option<String>> = Kind {
+    traits: one("LABELS", "a label selector such as app.kubernetes.io/instance=tidegate; or none"),
+    parse: |text| optional(text, selector),
+    show: |selector| selector.as_ref().map_or_else(none, displayed),
 };
 
 /// Declares a closed set of words: the enum, and its kind.

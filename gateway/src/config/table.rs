@@ -275,4 +275,21 @@ settings! {
         /// Whether the public port has a console page at `/`.
         enabled: bool = kind::SWITCH, "true";
     }
+
+    /// The cluster that the pod runs in. Nothing of it is needed to start, to serve or to end.
+    kubernetes: Kubernetes {
+        /// Secret in the pod's namespace whose data key `keys` has the lines of `auth.keys_file`;
+        /// its changes are taken at once.
+        secret: Option<String> = kind::OBJECT_NAME, "none";
+        /// Lease by which the pods elect the one that does what one has to do for all of them;
+        /// `none`: nobody does.
+        lease: Option<String> = kind::OBJECT_NAME, "none";
+        /// Whether that pod keeps every pod's `pod-deletion-cost` at its number of streams, so that
+        /// a scale-down takes the emptiest.
+        deletion_cost: bool = kind::SWITCH, "false";
+        /// Whether that pod removes the consumer groups that pods which are gone have left behind.
+        janitor: bool = kind::SWITCH, "false";
+        /// Label selector of this release's pods; `none`: all of the namespace.
+        selector: Option<String> = kind::SELECTOR, "none";
+    }
 }

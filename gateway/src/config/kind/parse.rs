@@ -75,6 +75,27 @@ pub(super) fn name(text: &str, longest: usize, besides: &str) -> Result<String, 
     }
 }
 
+/// RFC 1123's subdomains, as Kubernetes has them.
+pub(super) fn object_name(text: &str) -> Result<String, String> {
+    let name = name(text, 253, "-.")?;
+    if name.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err("it holds an upper-case letter".to_owned());
+    }
+    let is_bare = |part: &str| part.is_empty() || part.starts_with('-') || part.ends_with('-');
+    match name.split('.').any(is_bare) {
+        true => {
+            Err("it, or a part of it between dots, does not begin and end with a letter or digit"
+                .to_owned())
+        }
+        false => Ok(name),
+    }
+}
+
+/// The characters that a label selector can have, in any order.
+pub(super) fn selector(text: &str) -> Result<String, String> {
+    name(text, 1_000, "._-/=!,() ")
+}
+
 pub(super) fn is_broker(text: &str) -> bool {
     let address = text.split_once("://").map_or(text, |(_, address)| address);
     // The last colon of an IPv6 address in brackets is the port's, or none is.

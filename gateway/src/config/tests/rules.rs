@@ -49,6 +49,14 @@ fn settings_that_do_not_go_together_are_refused() {
             ],
             "kafka.events_topic = \"tidegate.broadcast\" (TIDEGATE_KAFKA_EVENTS_TOPIC): kafka.events_topic and kafka.broadcast_topic are the same topic, tidegate.broadcast",
         ),
+        (
+            &[("TIDEGATE_KUBERNETES_JANITOR", "true")],
+            "kubernetes.janitor = \"true\" (TIDEGATE_KUBERNETES_JANITOR): kubernetes.janitor needs kubernetes.lease, or every pod would do it",
+        ),
+        (
+            &[("TIDEGATE_KUBERNETES_DELETION_COST", "true"), ("TIDEGATE_KUBERNETES_LEASE", "l")],
+            "kubernetes.deletion_cost = \"true\" (TIDEGATE_KUBERNETES_DELETION_COST): kubernetes.deletion_cost needs kubernetes.selector, or pods of others would be changed",
+        ),
     ] {
         assert_eq!(problem(from_variables(variables)), expected);
     }
@@ -57,6 +65,12 @@ fn settings_that_do_not_go_together_are_refused() {
         &[("TIDEGATE_PUBLIC_ADDR", "127.0.0.1:0"), ("TIDEGATE_ADMIN_ADDR", "127.0.0.1:0")],
         &[("TIDEGATE_PUBLIC_ADDR", "127.0.0.1:80"), ("TIDEGATE_ADMIN_ADDR", "127.0.0.2:80")],
         &[("TIDEGATE_DRAIN_DEADLINE", "35s")],
+        &[("TIDEGATE_KUBERNETES_JANITOR", "true"), ("TIDEGATE_KUBERNETES_LEASE", "tidegate")],
+        &[
+            ("TIDEGATE_KUBERNETES_DELETION_COST", "true"),
+            ("TIDEGATE_KUBERNETES_LEASE", "tidegate"),
+            ("TIDEGATE_KUBERNETES_SELECTOR", "app.kubernetes.io/name=tidegate,tier in (a, b)"),
+        ],
         &[("TIDEGATE_LOG_KIND", "kafka"), ("TIDEGATE_KAFKA_BROKERS", "a:9092, SSL://[::1]:9093")],
     ] {
         from_variables(fine).unwrap();
@@ -110,6 +124,8 @@ fn each_kind_of_value_refuses_what_it_is_not() {
         ("limits.json_depth", &["0", "129"]),
         ("cors.origins", &["app.example.com", "https://a/", "https://*.a", "https://", "null"]),
         ("redis.url", &["redis", "http://redis", "redis://"]),
+        ("kubernetes.secret", &["Keys", "a/b", "-a", "a.", "a..b", "a_b", "../x"]),
+        ("kubernetes.selector", &["a=b&limit=1", "a=b\nc", "ä=b"]),
     ] {
         for value in values {
             assert_eq!(keys(from_flags(&[(key, value)])), [key], "{key} {value:?}");
