@@ -2,7 +2,7 @@
 //!
 //! A backend that shares a key with the gateway signs what a client may do, until when and as whom;
 //! the gateway keeps no accounts. Everything here is a pure value but [`reload`], which follows the
-//! keys' file.
+//! keys' file, and [`keyring`], which decides whose keys count.
 //!
 //! What is signed are the UTF-8 lines `v1`, action, event id, event type, user, expiry and body
 //! hash, joined by LF. None of them can hold an LF, so no two claims have the same text. The
@@ -13,6 +13,7 @@
 
 pub mod credentials;
 pub mod error;
+pub mod keyring;
 pub mod keys;
 pub mod reload;
 pub mod signature;
@@ -20,6 +21,7 @@ pub mod verifier;
 
 pub use credentials::{Credentials, CredentialsError};
 pub use error::{AuthError, FailureReason};
+pub use keyring::Keyring;
 pub use keys::{Keys, KeysError};
 pub use signature::{Action, Claim, Signature};
 pub use verifier::{BatchGrant, Grant, Rules, Verifier};

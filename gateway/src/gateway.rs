@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{self, Keys, Rules as AuthRules, Verifier};
+use crate::auth::{self, Keyring, Keys, Rules as AuthRules, Verifier};
 use crate::config::{Auth, AuthMode, Config, LogKind, Tls as TlsSettings};
 use crate::consumer::{Consumer, Dedupe};
 use crate::health::{Health, Latch};
@@ -145,7 +145,8 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
     }
 
     let sweeper = tokio::spawn(sweep(Arc::clone(&hub), Arc::clone(&verifier)));
-    let reloader = tokio::spawn(follow_keys(verifier, fixed_keys, config.auth.keys_file.clone()));
+    let keyring = Arc::new(Keyring::new(verifier, fixed_keys));
+    let reloader = tokio::spawn(follow_keys(keyring, config.auth.keys_file.clone()));
     let certificates = tokio::spawn(follow_certificate(tls));
     let signals = tokio::spawn(Arc::clone(&shutdown).run_signals());
 
@@ -250,9 +251,9 @@ async fn verifier(settings: &Auth) -> anyhow::Result<(Arc<Verifier>, Keys)> {
 }
 
 /// Follows the keys' file, if there is one.
-async fn follow_keys(verifier: Arc<Verifier>, fixed: Keys, path: Option<PathBuf>) {
+async fn follow_keys(keyring: Arc<Keyring>, path: Option<PathBuf>) {
     if let Some(path) = path {
-        auth::reload::follow(&verifier, &fixed, &path, KEYS_READ_EVERY).await;
+        auth::reload::follow(&keyring, &path, KEYS_READ_EVERY).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Follows the keys' file, so that keys come and go without a restart.
+//! Reads keys, and follows their file, so that keys come and go without a restart.
 
 use std::io;
 use std::path::Path;
@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tracing::{info, warn};
 
+use super::keyring::Keyring;
 use super::keys::{Keys, KeysError};
-use super::verifier::Verifier;
 
 /// How often the file is looked at.
 pub const EVERY: Duration = Duration::from_secs(1);
@@ -26,13 +26,21 @@ pub enum FileError {
     /// It is too long.
     #[error("it is longer than {MAX_FILE_BYTES} bytes")]
     TooLong,
-    /// It is not text.
+    /// It is no list of keys.
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
+}
+
+/// Why bytes are no keys that can be used. Says nothing of what is in them.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// They are not text.
     #[error("it is not UTF-8")]
     NotUtf8,
-    /// Its keys are not written as keys.
+    /// The keys are not written as keys.
     #[error(transparent)]
     Keys(#[from] KeysError),
-    /// One of its keys has the name of another one in `auth.keys`.
+    /// One of the keys has the name of another one in `auth.keys`.
     #[error("its key {0:?} is in auth.keys with another secret or end")]
     Differs(Box<str>),
 }
@@ -50,29 +58,32 @@ pub async fn read(fixed: &Keys, path: &Path) -> Result<Keys, FileError> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(FileError::TooLong);
     }
-    let text = str::from_utf8(&bytes).map_err(|_| FileError::NotUtf8)?;
-    fixed.clone().join(Keys::parse(text)?).map_err(FileError::Differs)
+    Ok(parse(fixed, &bytes)?)
 }
 
-/// Gives `verifier` the keys in `fixed` and in the file at `path` whenever they have changed. While
-/// the file cannot be used, the last good keys stay: half of a file must not end every stream.
-/// Never returns; drop it to stop.
-pub async fn follow(verifier: &Verifier, fixed: &Keys, path: &Path, every: Duration) {
+/// The keys that `bytes` list and those in `fixed`.
+///
+/// # Errors
+/// [`Unusable`] says why there are none.
+pub fn parse(fixed: &Keys, bytes: &[u8]) -> Result<Keys, Unusable> {
+    let text = str::from_utf8(bytes).map_err(|_| Unusable::NotUtf8)?;
+    fixed.clone().join(Keys::parse(text)?).map_err(Unusable::Differs)
+}
+
+/// Tells `ring` the keys in the file at `path`, again and again. While the file cannot be used, the
+/// last good keys stay: half of a file must not end every stream. Never returns; drop it to stop.
+pub async fn follow(ring: &Keyring, path: &Path, every: Duration) {
     let mut complaint = None;
     let mut tick = tokio::time::interval(every);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        match read(fixed, path).await {
+        match read(ring.fixed(), path).await {
             Ok(keys) => {
-                let is_new = *verifier.keys() != keys;
-                if is_new || complaint.take().is_some() {
-                    let kids: Vec<_> = keys.iter().map(|key| key.kid()).collect();
-                    info!(file = %path.display(), ?kids, "the keys were read again");
+                if complaint.take().is_some() {
+                    info!(file = %path.display(), "the keys' file can be used again");
                 }
-                if is_new {
-                    verifier.replace(keys);
-                }
+                ring.file_has(keys);
             }
             Err(error) => {
                 let error = error.to_string();
@@ -89,9 +100,10 @@ pub async fn follow(verifier: &Verifier, fixed: &Keys, path: &Path, every: Durat
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::Arc;
 
     use super::*;
-    use crate::auth::Rules;
+    use crate::auth::{Rules, Verifier};
     use crate::config::AuthMode;
 
     const RULES: Rules = Rules {
@@ -101,13 +113,21 @@ mod tests {
         legacy_signature: false,
     };
 
+    fn ring(verifier: &Arc<Verifier>) -> Keyring {
+        Keyring::new(Arc::clone(verifier), Keys::parse("fixed:zero").expect("keys"))
+    }
+
     /// Runs `change` while the file is followed and returns the kids after the next swap.
-    async fn kids_after(verifier: &Verifier, path: &Path, change: impl FnOnce()) -> Vec<String> {
-        let fixed = Keys::parse("fixed:zero").expect("keys");
+    async fn kids_after(
+        verifier: &Arc<Verifier>,
+        path: &Path,
+        change: impl FnOnce(),
+    ) -> Vec<String> {
+        let ring = ring(verifier);
         let mut changes = verifier.changes();
         change();
         tokio::select! {
-            () = follow(verifier, &fixed, path, Duration::from_millis(5)) => {}
+            () = follow(&ring, path, Duration::from_millis(5)) => {}
             changed = changes.changed() => changed.expect("open"),
         }
         verifier.keys().iter().map(|key| key.kid().to_owned()).collect()
@@ -117,7 +137,7 @@ mod tests {
     async fn a_changed_file_is_taken_and_a_bad_one_is_not() {
         let dir = tempfile::tempdir().expect("dir");
         let path = dir.path().join("keys");
-        let verifier = Verifier::new(RULES, Keys::default());
+        let verifier = Arc::new(Verifier::new(RULES, Keys::default()));
         let kids = kids_after(&verifier, &path, || fs::write(&path, "a:one").expect("write")).await;
         assert_eq!(kids, ["fixed", "a"]);
         for bad in [&b""[..], b"a", b"\xFF", b"fixed:other", &[b'#'; (1 << 20) + 1]] {
@@ -126,8 +146,8 @@ mod tests {
         }
         fs::remove_file(&path).expect("remove");
         // It is gone for as long as it takes to be looked at once, then comes back with other keys.
-        let fixed = Keys::parse("fixed:zero").expect("keys");
-        let gone = follow(&verifier, &fixed, &path, Duration::from_millis(5));
+        let ring = ring(&verifier);
+        let gone = follow(&ring, &path, Duration::from_millis(5));
         assert!(tokio::time::timeout(Duration::from_millis(30), gone).await.is_err());
         assert_eq!(verifier.keys().len(), 2);
         let kids = kids_after(&verifier, &path, || fs::write(&path, "b:two").expect("write")).await;
@@ -147,7 +167,7 @@ mod tests {
         }
         symlink("v1", at("..data")).expect("symlink");
         symlink("..data/keys", at("keys")).expect("symlink");
-        let verifier = Verifier::new(RULES, Keys::default());
+        let verifier = Arc::new(Verifier::new(RULES, Keys::default()));
         assert_eq!(kids_after(&verifier, &at("keys"), || ()).await, ["fixed", "a"]);
         let swap = || {
             symlink("v2", at("..next")).expect("symlink");
