@@ -318,6 +318,7 @@ fn connections(app: &App, limit: usize) -> ConnectionsReport {
     let (largest, rooms) = app.hub.largest_rooms(limit);
     ConnectionsReport {
         pod: app.config.pod.name.clone(),
+        group: app.log.groups().map(|groups| groups.own().to_owned()),
         total: app.streams.taken(),
         draining: app.shutdown.phase() != Phase::Running,
         truncated: rooms > largest.len(),

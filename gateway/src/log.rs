@@ -17,6 +17,7 @@
 
 pub mod decode;
 pub mod kafka;
+mod leftovers;
 pub mod letter;
 pub mod mapping;
 pub mod memory;

@@ -47,6 +47,9 @@ pub struct Admin {
 pub struct ConnectionsReport {
     /// The pod's name.
     pub pod: String,
+    /// The consumer group of this process, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// How many streams are open.
     pub total: usize,
     /// Whether the pod shuts down.

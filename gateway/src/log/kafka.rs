@@ -7,6 +7,7 @@
 //!   that is all.
 //! * A publish says what is true (`producer`): librdkafka knows of every message whether it was
 //!   ever sent.
+//! * Groups that outlived their pods can be listed and removed (`groups`).
 //! * Dead letters are in a topic of their own (`letters`), which is no source.
 //! * The broker may be away at any time, at the start too. Nothing here ends because of it.
 //!
@@ -17,6 +18,7 @@
 mod catalog;
 mod client;
 mod consumer;
+mod groups;
 mod letters;
 mod message;
 mod native;
@@ -36,11 +38,12 @@ use tokio::time::Instant;
 use super::note::Note;
 use super::record::{field, fields_of};
 use super::{PublishError, Receipt, Sink, Source, Span, Stretch, Unread};
-use crate::config::Config;
+use crate::config::{Assignment, Config};
 use crate::cursor::{Offset, Shard, SourceId, Tag};
 use crate::event::{Audience, NewEvent};
 use client::LogLines;
 use consumer::Consumer;
+pub use groups::{Group, Groups, GroupsError, Removal};
 pub use letters::LetterScan;
 use letters::Letters;
 use notes::Notes;
@@ -56,6 +59,8 @@ pub struct KafkaLog {
     letters: Letters,
     readers: Readers,
     notes: Notes,
+    /// None with manual assignment, which makes no group.
+    groups: Option<Groups>,
     group: String,
     events: Target,
     broadcast: Target,
@@ -87,18 +92,19 @@ impl KafkaLog {
     /// # Errors
     /// Settings that librdkafka refuses, and options that would break what the gateway promises.
     pub fn open(config: &Config, sink: impl Sink) -> anyhow::Result<Self> {
-        let group = format!(
-            "{}/{}/{:08x}",
-            config.kafka.group_prefix,
-            config.pod.name,
-            rand::random::<u32>()
-        );
+        let group = groups::name(&config.kafka.group_prefix, &config.pod.name);
         let options = Options::new(config, &group)?;
         let lines = LogLines::default();
         let producer = Producer::start(options.clone(), lines.clone())?;
         let letters = Letters::new(&config.kafka, &options, &lines);
         let readers = Readers::start(options.clone(), lines.clone())?;
         let notes = Notes::new(&config.kafka, &options, &lines);
+        let groups = match config.kafka.assignment {
+            Assignment::Group => {
+                Some(Groups::new(&config.kafka.group_prefix, &group, &options, &lines))
+            }
+            Assignment::Manual => None,
+        };
         let consumer = Consumer::start(config, group.clone(), options, lines, sink)?;
         Ok(Self {
             consumer,
@@ -106,6 +112,7 @@ impl KafkaLog {
             letters,
             readers,
             notes,
+            groups,
             group,
             events: Target::new(&config.kafka.events_topic),
             broadcast: Target::new(&config.kafka.broadcast_topic),
@@ -193,6 +200,12 @@ impl KafkaLog {
     pub async fn seek(&self, shard: Shard, time: i64, deadline: Instant) -> Result<Offset, Unread> {
         let topic = self.topic_of(shard)?;
         self.readers.seek(topic, shard, time, deadline).await
+    }
+
+    /// The groups of all pods of the release; `None` where pods make none.
+    #[must_use]
+    pub fn groups(&self) -> Option<&Groups> {
+        self.groups.as_ref()
     }
 
     /// The dead letters.

@@ -42,6 +42,7 @@ impl Port {
             config: json!({"auth": {"keys": "***"}}),
             log_level: LevelHandle::of_layer(&layer),
             connections: Arc::new(|limit| ConnectionsReport {
+                group: None,
                 pod: "pod-1".to_owned(),
                 total: limit,
                 draining: false,
