@@ -23,6 +23,7 @@ use crate::http::rate::Rate;
 use crate::http::tls::{self, Files, Tls};
 use crate::http::{self, App, Places};
 use crate::hub::{Bounds, Hub, Spelling};
+use crate::kubernetes::Kubernetes;
 use crate::log::Log;
 use crate::log::letter::{self, Desk};
 use crate::replay::{Limits, Replays};
@@ -146,10 +147,17 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
 
     let sweeper = tokio::spawn(sweep(Arc::clone(&hub), Arc::clone(&verifier)));
     let keyring = Arc::new(Keyring::new(verifier, fixed_keys));
+    let kubernetes = Arc::new(Kubernetes::start(&config, admin_addr.port(), &keyring, &log));
     let reloader = tokio::spawn(follow_keys(keyring, config.auth.keys_file.clone()));
     let certificates = tokio::spawn(follow_certificate(tls));
     let signals = tokio::spawn(Arc::clone(&shutdown).run_signals());
 
+    shutdown.until(Phase::Unready).await;
+    // Beside the drain: another pod can lead while this one says goodbye to its streams.
+    let left = tokio::spawn({
+        let (kubernetes, deadline) = (Arc::clone(&kubernetes), shutdown.deadline());
+        async move { kubernetes.leave(deadline).await }
+    });
     drain(&app, &health, &tracker, close_public).await;
     // What was accepted is flushed while /metrics can still be read.
     let deadline = shutdown.deadline();
@@ -176,6 +184,11 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
         () = shutdown.until(Phase::Done) => {}
         () = tracker.wait() => {}
         () = tokio::time::sleep(LAST_ANSWERS) => {}
+    }
+    tokio::select! {
+        biased;
+        () = shutdown.until(Phase::Done) => {}
+        _ = left => {}
     }
     let _ = close_admin.send(true);
     for task in [sweeper, reloader, certificates, signals, public_task, admin_task] {

@@ -32,6 +32,7 @@ pub mod clock;
 pub mod config;
 pub mod gateway;
 pub mod health;
+pub mod kubernetes;
 pub mod shutdown;
 pub mod telemetry;
 // The other end of the wire.

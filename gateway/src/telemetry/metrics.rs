@@ -21,7 +21,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
 
 pub use self::labels::{
-    DeadLetter, EndedBy, LostLetter, Protocol, Refused, ReplayFrom, SendFailure, SentKind,
+    DeadLetter, EndedBy, LostLetter, Protocol, Refused, ReplayFrom, SendFailure, SentKind, Task,
 };
 
 use self::atomics::Page;
@@ -90,9 +90,20 @@ const TLS_NOT_AFTER: Gauge = Gauge(
     "",
     "When the certificate that is served ends, in seconds since the Unix epoch; absent without TLS",
 );
+const LEADER: Gauge = Gauge("tidegate_leader", "", "1 while this pod holds the Lease");
+const KUBERNETES_FAILURES: Counter = Counter(
+    "tidegate_kubernetes_failures_total",
+    "task",
+    "What a pod tried in its cluster and could not do, by task; it is tried again",
+);
+const GROUPS_REMOVED: Counter = Counter(
+    "tidegate_groups_removed_total",
+    "",
+    "Consumer groups that this pod removed after their pods had left them",
+);
 const BUILD_INFO: Gauge = Gauge("tidegate_build_info", "", "1, with the version as a label");
 
-const GAUGES: [&Gauge; 8] = [
+const GAUGES: [&Gauge; 9] = [
     &CONNECTIONS,
     &CONNECTIONS_LIMIT,
     &ROOMS,
@@ -100,9 +111,10 @@ const GAUGES: [&Gauge; 8] = [
     &LOG_UP,
     &LAG,
     &TLS_NOT_AFTER,
+    &LEADER,
     &BUILD_INFO,
 ];
-const COUNTERS: [&Counter; 10] = [
+const COUNTERS: [&Counter; 12] = [
     &OPENED,
     &CLOSED,
     &REFUSED,
@@ -113,6 +125,8 @@ const COUNTERS: [&Counter; 10] = [
     &LOST_LETTERS,
     &MALFORMED,
     &SIGNATURES,
+    &KUBERNETES_FAILURES,
+    &GROUPS_REMOVED,
 ];
 
 /// The exporter's page; `None` if its recorder could not be installed.
@@ -147,7 +161,9 @@ fn begin() {
     DeadLetter::ALL.iter().for_each(|reason| DEAD_LETTERS.add_to(reason.as_str(), 0));
     LostLetter::ALL.iter().for_each(|reason| LOST_LETTERS.add_to(reason.as_str(), 0));
     FailureReason::ALL.iter().for_each(|reason| SIGNATURES.add_to(reason.as_str(), 0));
-    [ROOMS, DRAINING, LOG_UP].iter().for_each(|gauge| gauge.set(0.0));
+    Task::ALL.iter().for_each(|task| KUBERNETES_FAILURES.add_to(task.as_str(), 0));
+    GROUPS_REMOVED.add(0);
+    [ROOMS, DRAINING, LOG_UP, LEADER].iter().for_each(|gauge| gauge.set(0.0));
     BUILD_INFO.set_with(vec![Label::new("version", env!("CARGO_PKG_VERSION"))], 1.0);
 }
 
@@ -333,6 +349,21 @@ pub fn signature_failure(reason: FailureReason) {
 /// When the certificate that is served ends, in seconds since the Unix epoch.
 pub fn tls_not_after(seconds: i64) {
     TLS_NOT_AFTER.set(seconds as f64);
+}
+
+/// Whether this pod holds the Lease.
+pub fn leader(leading: bool) {
+    LEADER.set(f64::from(u8::from(leading)));
+}
+
+/// Something that the pod does in its cluster failed.
+pub fn kubernetes_failure(task: Task) {
+    KUBERNETES_FAILURES.add_to(task.as_str(), 1);
+}
+
+/// Consumer groups were removed.
+pub fn groups_removed(groups: u64) {
+    GROUPS_REMOVED.add(groups);
 }
 
 #[cfg(test)]

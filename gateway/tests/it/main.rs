@@ -15,6 +15,7 @@ mod foreign;
 mod history;
 mod hostile;
 mod kafka_log;
+mod kubernetes;
 mod limits;
 mod log_contract;
 mod metrics;

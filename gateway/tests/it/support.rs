@@ -1,5 +1,6 @@
 //! What the tests start, and how they wait.
 
+pub mod api_server;
 pub mod config;
 pub mod gateway;
 pub mod http;

@@ -115,6 +115,21 @@ fn only_the_settings_read_the_environment() {
 }
 
 #[test]
+fn only_one_module_knows_kubernetes() {
+    let inside = module("kubernetes");
+    let others: Vec<_> =
+        files(&source()).into_iter().filter(|file| !inside.contains(file)).collect();
+    absent(
+        &others,
+        &["kube::", "k8s_openapi", "use kube;"],
+        "src/kubernetes is the only user of kube",
+    );
+    let logs: Vec<_> =
+        module("log").into_iter().chain(module("hub")).chain(module("auth")).collect();
+    absent(&logs, &["crate::kubernetes"], "what it looks after knows nothing of it");
+}
+
+#[test]
 fn the_architecture_page_names_files_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");

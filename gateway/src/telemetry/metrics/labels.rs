@@ -145,3 +145,17 @@ label! {
         NotTaken = "not_taken",
     }
 }
+
+label! {
+    /// What a pod does in its cluster.
+    Task {
+        /// Watching the Secret with the keys.
+        Secret = "secret",
+        /// Electing the pod that does what one has to do for all.
+        Lease = "lease",
+        /// Keeping the pods' deletion costs.
+        DeletionCost = "deletion_cost",
+        /// Removing consumer groups that were left behind.
+        Janitor = "janitor",
+    }
+}

@@ -90,7 +90,7 @@ fn check_histogram(name: &str, family: &Family) {
 }
 
 /// Every series, with its labels.
-const SERIES: [(&str, &str, &[&str]); 32] = [
+const SERIES: [(&str, &str, &[&str]); 35] = [
     ("tidegate_connections", "gauge", &["protocol"]),
     ("tidegate_connections_limit", "gauge", &[]),
     ("tidegate_connections_opened_total", "counter", &[]),
@@ -118,6 +118,9 @@ const SERIES: [(&str, &str, &[&str]); 32] = [
     ("tidegate_malformed_records_total", "counter", &["kind"]),
     ("tidegate_signature_failures_total", "counter", &["reason"]),
     ("tidegate_tls_not_after_seconds", "gauge", &[]),
+    ("tidegate_leader", "gauge", &[]),
+    ("tidegate_kubernetes_failures_total", "counter", &["task"]),
+    ("tidegate_groups_removed_total", "counter", &[]),
     ("tidegate_build_info", "gauge", &["version"]),
     ("tidegate_stream_age_seconds", "histogram", &["ended_by"]),
     ("process_start_time_seconds", "gauge", &[]),
@@ -181,6 +184,9 @@ fn every_series_of_the_contract_is_well_formed_and_counts() {
     dead_letters_lost(LostLetter::QueueFull, 2);
     malformed_record("no_key");
     signature_failure(FailureReason::Expired);
+    leader(true);
+    kubernetes_failure(Task::Lease);
+    groups_removed(2);
 
     let after = parse(&render());
     // Other tests of the process count too: a counter grew by at least this.
@@ -203,6 +209,8 @@ fn every_series_of_the_contract_is_well_formed_and_counts() {
         ("tidegate_dead_letters_lost_total", "queue_full", 2.0),
         ("tidegate_malformed_records_total", "no_key", 1.0),
         ("tidegate_signature_failures_total", "expired", 1.0),
+        ("tidegate_kubernetes_failures_total", "lease", 1.0),
+        ("tidegate_groups_removed_total", "", 2.0),
         ("tidegate_connections", "http1.0", 1.0),
     ] {
         let value = |page: &BTreeMap<String, Family>| {
