@@ -115,6 +115,8 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
     let admin_router =
         admin::router(admin(&app, &health, log_level)).merge(admin::letters::router(desk));
     let admin_tracker = TaskTracker::new();
+    // Before anybody can see this pod: a signal that nobody waits for ends it without a drain.
+    let signals = tokio::spawn(Arc::clone(&shutdown).run_signals());
     let admin_task = tokio::spawn(listener::serve(
         admin_listener,
         admin_router,
@@ -150,7 +152,6 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
     let kubernetes = Arc::new(Kubernetes::start(&config, admin_addr.port(), &keyring, &log));
     let reloader = tokio::spawn(follow_keys(keyring, config.auth.keys_file.clone()));
     let certificates = tokio::spawn(follow_certificate(tls));
-    let signals = tokio::spawn(Arc::clone(&shutdown).run_signals());
 
     shutdown.until(Phase::Unready).await;
     // Beside the drain: another pod can lead while this one says goodbye to its streams.

@@ -93,12 +93,17 @@ impl Shutdown {
         });
     }
 
-    /// Drains at the first SIGTERM or SIGINT; ends at once at the second.
-    pub async fn run_signals(self: Arc<Self>) {
-        match (each(SignalKind::terminate(), "SIGTERM"), each(SignalKind::interrupt(), "SIGINT")) {
-            (Ok(term), Ok(int)) => self.run(stream::select(term, int)).await,
-            (Err(error), _) | (_, Err(error)) => {
-                tracing::error!(%error, "signals cannot be waited for; only SIGKILL ends this process");
+    /// Drains at the first SIGTERM or SIGINT; ends at once at the second. Signals count from this
+    /// call on, before what it returns is polled.
+    pub fn run_signals(self: Arc<Self>) -> impl Future<Output = ()> {
+        let term = each(SignalKind::terminate(), "SIGTERM");
+        let int = each(SignalKind::interrupt(), "SIGINT");
+        async move {
+            match (term, int) {
+                (Ok(term), Ok(int)) => self.run(stream::select(term, int)).await,
+                (Err(error), _) | (_, Err(error)) => {
+                    tracing::error!(%error, "signals cannot be waited for; only SIGKILL ends this process");
+                }
             }
         }
     }
@@ -164,6 +169,17 @@ mod tests {
             "SIGTERM"
         });
         Box::pin(signals.chain(stream::pending()))
+    }
+
+    #[tokio::test]
+    async fn a_signal_counts_before_it_is_waited_for() {
+        let shutdown = shutdown(0, 0);
+        let waiting = Arc::clone(&shutdown).run_signals();
+        let this = std::process::id().to_string();
+        let sent = std::process::Command::new("kill").args(["-TERM", &this]).status();
+        assert!(sent.expect("kill runs").success());
+        waiting.await;
+        assert_eq!(shutdown.phase(), Phase::Done);
     }
 
     #[tokio::test(start_paused = true)]
