@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::RngExt as _;
 use tokio::time::Instant;
 
 use super::attempts::{Attempts, jittered};
@@ -117,7 +118,12 @@ impl Janitor {
 
     async fn round(&self, groups: &Groups) -> Result<(), Trouble> {
         // The groups first: a pod that comes after that has none in the list.
-        let listed = groups.list(Instant::now() + PATIENCE).await?;
+        let mut listed = groups.list(Instant::now() + PATIENCE).await?;
+        if !listed.is_empty() {
+            // From another one on every time: what is still in use must not hold up the rest.
+            let first = rand::rng().random_range(..listed.len());
+            listed.rotate_left(first);
+        }
         let mut views = pods::list(&self.cluster, self.selector.as_deref(), Freshness::Now).await?;
         views.retain(|pod| !pod.is_over);
         let pods: HashSet<String> = views.iter().map(|pod| pod.name.clone()).collect();
