@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clocks;
 pub mod cluster;
 pub mod disk;
+pub mod door;
 pub mod fault;
 pub mod gateway;
 pub mod link;

@@ -10,11 +10,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::cluster::Cluster;
+use crate::door::Doors;
 use crate::plan::Plan;
 use crate::publisher::{Phase, Publisher, Told};
-use crate::reader::Reader;
 use crate::reader::book::Book;
+use crate::reader::{Orders, Reader};
 
 /// How long readers may take to be there, and publishers and readers to be done once nothing is
 /// wrong any more.
@@ -42,29 +42,35 @@ pub struct Load {
     told: Vec<Arc<Mutex<Told>>>,
     books: Vec<Arc<Mutex<Book>>>,
     phase: watch::Sender<Phase>,
+    leave: watch::Sender<u32>,
     publishers: JoinSet<()>,
     /// Readers never end by themselves.
     _readers: JoinSet<()>,
 }
 
 impl Load {
-    /// Connects all readers, then starts all publishers.
+    /// Connects all readers, then starts all publishers, whose events have `bytes` of padding. Every
+    /// second reader reads nothing while `frozen` holds.
     ///
     /// # Errors
     /// Some reader is not let in.
-    pub async fn start(cluster: &Cluster, volume: &Volume, seed: u64) -> Result<Self> {
+    pub async fn start(
+        plan: Plan,
+        doors: Arc<Doors>,
+        frozen: &watch::Sender<bool>,
+        bytes: usize,
+        seed: u64,
+    ) -> Result<Self> {
         let mut rng = StdRng::seed_from_u64(seed);
-        let plan = Plan::new(volume.ids, volume.rate, volume.copies);
-        let fronts = cluster.fronts();
         let series: Arc<[_]> = plan.series.clone().into();
-        let never = watch::Sender::new(false);
+        let (never, leave) = (watch::Sender::new(false), watch::Sender::new(0));
         let mut readers = JoinSet::new();
         let mut books = Vec::new();
         for (n, reader) in plan.readers.iter().enumerate() {
-            let frozen = if n % 2 == 0 { &cluster.frozen_readers } else { &never };
-            let (series, fronts) = (Arc::clone(&series), Arc::clone(&fronts));
-            let reader =
-                Reader::new(reader.clone(), series, fronts, frozen.subscribe(), rng.random());
+            let frozen = if n % 2 == 0 { frozen } else { &never };
+            let orders = Orders { frozen: frozen.subscribe(), leave: leave.subscribe() };
+            let (series, doors) = (Arc::clone(&series), Arc::clone(&doors));
+            let reader = Reader::new(reader.clone(), series, doors, orders, rng.random());
             books.push(reader.book());
             readers.spawn(reader.run());
         }
@@ -74,6 +80,7 @@ impl Load {
             told: Vec::new(),
             books,
             phase,
+            leave,
             publishers: JoinSet::new(),
             _readers: readers,
         };
@@ -86,8 +93,8 @@ impl Load {
             sleep(Duration::from_millis(20)).await;
         }
         for series in load.plan.series.clone() {
-            let (fronts, phase) = (Arc::clone(&fronts), load.phase.subscribe());
-            let publisher = Publisher::new(series, fronts, phase, volume.bytes, rng.random());
+            let (doors, phase) = (Arc::clone(&doors), load.phase.subscribe());
+            let publisher = Publisher::new(series, doors, phase, bytes, rng.random());
             load.told.push(publisher.told());
             load.publishers.spawn(publisher.run());
         }
@@ -116,6 +123,11 @@ impl Load {
         }
         sleep(AFTER).await;
         unfinished
+    }
+
+    /// Has all readers leave, and come back.
+    pub fn leave(&self) {
+        self.leave.send_modify(|times| *times += 1);
     }
 
     /// The readers' accounts.

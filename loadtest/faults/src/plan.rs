@@ -49,6 +49,10 @@ pub struct ReaderPlan {
     pub name: String,
     /// Path and query of its stream.
     pub path: String,
+    /// The room that it signs for, or `*` and `*` when there are several.
+    pub room: (String, String),
+    /// As whom; empty for nobody.
+    pub user: &'static str,
     /// The indices of the series that it must get, and no others.
     pub series: Vec<usize>,
 }
@@ -67,9 +71,11 @@ const USER: &str = "ann";
 
 impl Plan {
     /// `ids` ids of two rooms each, at `rate` events a second together, and `copies` readers of each
-    /// kind: of a room, of all types of an id, of several rooms, and as a user.
+    /// kind: of a room, of all types of an id, of several rooms, and as a user. Ids begin with
+    /// `prefix`; two plans on the same log must not share one.
     #[must_use]
-    pub fn new(ids: usize, rate: f64, copies: usize) -> Self {
+    pub fn new(prefix: &str, ids: usize, rate: f64, copies: usize) -> Self {
+        let name = |id: usize| format!("{prefix}-{id}");
         let mut series = Vec::new();
         for id in 0..ids {
             for kind in TYPES {
@@ -82,23 +88,24 @@ impl Plan {
             let audience = Audience::User { id: name(id), kind, user };
             series.push((format!("{}/{}@{USER}", name(id), TYPES[0]), audience));
         }
-        series.push(("*/Notice".to_owned(), Audience::All { kind: "Notice".to_owned() }));
+        series.push((format!("{prefix}-*/Notice"), Audience::All { kind: "Notice".to_owned() }));
         let every = Duration::from_secs_f64(series.len() as f64 / rate);
         let series: Vec<Series> = series
             .into_iter()
             .enumerate()
             .map(|(n, (name, audience))| Series { name, audience, every, believes: n % 2 == 0 })
             .collect();
-        let readers = (0..copies).flat_map(|copy| readers(ids, copy, &series)).collect();
+        let readers = (0..copies).flat_map(|copy| readers(&name, ids, copy, &series)).collect();
         Self { series, readers }
     }
 }
 
-fn name(id: usize) -> String {
-    format!("cart-{id}")
-}
-
-fn readers(ids: usize, copy: usize, series: &[Series]) -> Vec<ReaderPlan> {
+fn readers(
+    name: &impl Fn(usize) -> String,
+    ids: usize,
+    copy: usize,
+    series: &[Series],
+) -> Vec<ReaderPlan> {
     let mut readers = Vec::new();
     let mut add = |what: String, path: String, rooms: &[(usize, Option<&str>)], user: bool| {
         let wanted = |audience: &Audience| match audience {
@@ -112,6 +119,11 @@ fn readers(ids: usize, copy: usize, series: &[Series]) -> Vec<ReaderPlan> {
         readers.push(ReaderPlan {
             name: format!("{what}#{copy}"),
             path,
+            room: match rooms {
+                [(n, kind)] => (name(*n), kind.unwrap_or("*").to_owned()),
+                _ => ("*".to_owned(), "*".to_owned()),
+            },
+            user: if user { USER } else { "" },
             series: wanted.map(|(n, _)| n).collect(),
         });
     };
@@ -144,17 +156,20 @@ mod tests {
 
     #[test]
     fn readers_are_owed_their_rooms_their_users_and_broadcasts() {
-        let plan = Plan::new(2, 10.0, 1);
+        let plan = Plan::new("cart", 2, 10.0, 1);
         let owed = |reader: &str| -> Vec<&str> {
             let reader = plan.readers.iter().find(|r| r.name == reader).expect("a reader");
             reader.series.iter().map(|&n| plan.series[n].name.as_str()).collect()
         };
-        assert_eq!(owed("cart-0/Closed#0"), ["cart-0/Closed", "*/Notice"]);
-        assert_eq!(owed("cart-1/*#0"), ["cart-1/Opened", "cart-1/Closed", "*/Notice"]);
-        assert_eq!(owed("cart-0/Opened@ann#0"), ["cart-0/Opened", "cart-0/Opened@ann", "*/Notice"]);
+        assert_eq!(owed("cart-0/Closed#0"), ["cart-0/Closed", "cart-*/Notice"]);
+        assert_eq!(owed("cart-1/*#0"), ["cart-1/Opened", "cart-1/Closed", "cart-*/Notice"]);
+        assert_eq!(
+            owed("cart-0/Opened@ann#0"),
+            ["cart-0/Opened", "cart-0/Opened@ann", "cart-*/Notice"]
+        );
         assert_eq!(
             owed("cart-0+cart-1@ann#0"),
-            ["cart-0/Opened", "cart-1/Closed", "cart-0/Opened@ann", "*/Notice"]
+            ["cart-0/Opened", "cart-1/Closed", "cart-0/Opened@ann", "cart-*/Notice"]
         );
     }
 }

@@ -1,6 +1,5 @@
 //! A publisher: one series, in order, each event until it is acknowledged.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::door::{Ask, Doors};
 use crate::plan::{Audience, Series};
 use crate::wire::{Answer, Wire};
 
@@ -36,6 +36,8 @@ pub struct Told {
     pub busy: u64,
     /// Requests without an answer.
     pub broken: u64,
+    /// Answers of a proxy that had no gateway for it.
+    pub turned_away: u64,
     /// Answers that a publisher of good events must never get.
     pub surprises: Vec<String>,
 }
@@ -55,14 +57,14 @@ pub enum Phase {
 #[derive(Debug)]
 pub struct Publisher {
     series: Series,
-    fronts: Arc<[SocketAddr]>,
+    doors: Arc<Doors>,
     told: Arc<Mutex<Told>>,
     phase: watch::Receiver<Phase>,
     rng: StdRng,
     /// What makes an event this long that readers do not look at.
     pad: String,
     wire: Option<Wire>,
-    front: usize,
+    door: usize,
 }
 
 enum Outcome {
@@ -71,6 +73,7 @@ enum Outcome {
     Unknown,
     Busy,
     Broken,
+    TurnedAway,
     Surprise(String),
 }
 
@@ -79,15 +82,15 @@ impl Publisher {
     #[must_use]
     pub fn new(
         series: Series,
-        fronts: Arc<[SocketAddr]>,
+        doors: Arc<Doors>,
         phase: watch::Receiver<Phase>,
         bytes: usize,
         seed: u64,
     ) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let front = rng.random_range(0..fronts.len());
+        let door = doors.pick(&mut rng);
         let told = Arc::default();
-        Self { series, fronts, told, phase, rng, pad: "x".repeat(bytes), wire: None, front }
+        Self { series, doors, told, phase, rng, pad: "x".repeat(bytes), wire: None, door }
     }
 
     /// What it was told so far.
@@ -130,9 +133,11 @@ impl Publisher {
                 Outcome::Acknowledged { .. } => return,
                 Outcome::NotAccepted => key += u32::from(self.series.believes && certain),
                 Outcome::Busy => {}
-                Outcome::Unknown | Outcome::Broken | Outcome::Surprise(_) => certain = false,
+                Outcome::Unknown | Outcome::Broken | Outcome::TurnedAway | Outcome::Surprise(_) => {
+                    certain = false
+                }
             }
-            self.front = self.rng.random_range(0..self.fronts.len());
+            self.door = self.doors.pick(&mut self.rng);
             self.wire = None;
             sleep(backoff.mul_f64(self.rng.random_range(0.5..1.5))).await;
             backoff = (backoff * 2).min(BACKOFF.1);
@@ -151,6 +156,7 @@ impl Publisher {
             Outcome::Unknown => told.unknown += 1,
             Outcome::Busy => told.busy += 1,
             Outcome::Broken => told.broken += 1,
+            Outcome::TurnedAway => told.turned_away += 1,
             Outcome::Surprise(what) if told.surprises.len() < REMEMBERED => {
                 told.surprises.push(format!("{} {seq}: {what}", self.series.name));
             }
@@ -160,11 +166,10 @@ impl Publisher {
 
     async fn attempt(&mut self, seq: u64, key: u32) -> Outcome {
         let request = self.request(seq, key);
-        let to = self.fronts[self.front];
         let asking = async {
             let mut wire = match self.wire.take() {
                 Some(wire) => wire,
-                None => Wire::connect(to).await?,
+                None => self.doors.connect(self.door).await?,
             };
             wire.send(request.as_bytes()).await?;
             let answer = wire.answer().await?;
@@ -173,7 +178,7 @@ impl Publisher {
         match timeout(PATIENCE, asking).await {
             Ok(Ok((wire, answer))) => {
                 self.wire = (!answer.close).then_some(wire);
-                outcome(&answer)
+                outcome(&answer, self.doors.door(self.door).proxied)
             }
             Ok(Err(_)) | Err(_) => Outcome::Broken,
         }
@@ -181,20 +186,23 @@ impl Publisher {
 
     fn request(&self, seq: u64, key: u32) -> String {
         let Series { name, audience, .. } = &self.series;
-        let (path, user) = match audience {
-            Audience::Room { id, kind } => (format!("/v1/sse/events/{id}/types/{kind}"), None),
-            Audience::User { id, kind, user } => {
-                (format!("/v1/sse/events/{id}/types/{kind}"), Some(user))
-            }
-            Audience::All { kind } => (format!("/v1/sse/broadcast/types/{kind}"), None),
+        let (id, kind, to) = match audience {
+            Audience::Room { id, kind } => (id.as_str(), kind, None),
+            Audience::User { id, kind, user } => (id.as_str(), kind, Some(user)),
+            Audience::All { kind } => ("*", kind, None),
         };
-        let user = user.map(|u| format!("\"user\":{{\"to_user\":\"{u}\"}},")).unwrap_or_default();
+        let path = match id {
+            "*" => format!("/v1/sse/broadcast/types/{kind}"),
+            id => format!("/v1/sse/events/{id}/types/{kind}"),
+        };
+        let lines = self.doors.lines(self.door, &Ask { action: "publish", id, kind, user: "" });
+        let user = to.map(|u| format!("\"user\":{{\"to_user\":\"{u}\"}},")).unwrap_or_default();
         let (pad, t) = (&self.pad, now_ms());
         let body = format!(
             "{{{user}\"data\":{{\"series\":\"{name}\",\"seq\":{seq},\"t\":{t},\"pad\":\"{pad}\"}}}}"
         );
         format!(
-            "POST {path} HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n\
+            "POST {path} HTTP/1.1\r\n{lines}Content-Type: application/json\r\n\
              Idempotency-Key: {name}:{seq}:{key}\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         )
@@ -207,7 +215,7 @@ pub fn now_ms() -> u64 {
     tidegate_swarm::clock::now() / 1_000_000
 }
 
-fn outcome(answer: &Answer) -> Outcome {
+fn outcome(answer: &Answer, proxied: bool) -> Outcome {
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let problem = body["type"].as_str().and_then(|t| t.strip_prefix("urn:tidegate:problem:"));
     match (answer.status, problem) {
@@ -215,6 +223,7 @@ fn outcome(answer: &Answer) -> Outcome {
         (503, Some("not-accepted")) => Outcome::NotAccepted,
         (503, Some("outcome-unknown")) => Outcome::Unknown,
         (503, Some("draining" | "overloaded")) => Outcome::Busy,
+        (502..=504, None) if proxied => Outcome::TurnedAway,
         (status, _) => {
             let text = String::from_utf8_lossy(&answer.body);
             Outcome::Surprise(format!("{status} {}", text.chars().take(300).collect::<String>()))

@@ -55,12 +55,19 @@ pub struct Outcome {
     pub gaps: Vec<ToldGap>,
     /// How often readers came back.
     pub reconnects: u64,
+    /// How often readers went on with an id.
+    pub resumes: u64,
+    /// How often of these on another gateway than they had the id from.
+    pub resumed_elsewhere: u64,
+    /// Answers of a proxy that had no gateway, to readers, by their status.
+    pub turned_away: BTreeMap<u16, u64>,
     /// The longest time in which a reader got nothing, not even a heartbeat.
     pub silence: Duration,
     /// The longest time from the request of an event to its delivery.
     pub delay: Duration,
-    /// Requests of publishers, and what they were told: duplicates, not accepted, unknown, busy, broken.
-    pub requests: [(&'static str, u64); 6],
+    /// Requests of publishers, and what they were told: duplicates, not accepted, unknown, busy, broken,
+    /// turned away by a proxy.
+    pub requests: [(&'static str, u64); 7],
     /// Why streams ended that were told goodbye.
     pub goodbyes: BTreeMap<String, u64>,
     /// What must not happen, each in a sentence.
@@ -84,6 +91,11 @@ impl Outcome {
             outcome.faults.add(book.faults(&acknowledged));
             outcome.reconnects += book.reconnects.len() as u64;
             outcome.reconnects_at.extend(book.reconnects.iter().map(|at| *at - began));
+            outcome.resumes += book.resumes;
+            outcome.resumed_elsewhere += book.resumed_elsewhere;
+            for (status, count) in &book.turned_away {
+                *outcome.turned_away.entry(*status).or_default() += count;
+            }
             outcome.silence = outcome.silence.max(book.silence);
             outcome.delay = outcome.delay.max(book.delay);
             for gap in &book.gaps {
@@ -94,7 +106,7 @@ impl Outcome {
             }
             outcome.surprises.extend(book.surprises.iter().cloned());
         }
-        let mut sums = [0; 6];
+        let mut sums = [0; 7];
         for told in load.told() {
             let counts = [
                 told.attempts,
@@ -103,11 +115,13 @@ impl Outcome {
                 told.unknown,
                 told.busy,
                 told.broken,
+                told.turned_away,
             ];
             sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
             outcome.surprises.extend(told.surprises.iter().cloned());
         }
-        let names = ["requests", "duplicates", "not accepted", "unknown", "busy", "broken"];
+        let names =
+            ["requests", "duplicates", "not accepted", "unknown", "busy", "broken", "turned away"];
         outcome.requests = std::array::from_fn(|n| (names[n], sums[n]));
         outcome.reconnects_at.sort_unstable();
         outcome.episodes = episodes;
@@ -123,6 +137,13 @@ impl Outcome {
         [lost, doubled, out_of_order] == [0; 3] && owed && self.surprises.is_empty()
     }
 
+    /// Why publishers had to ask again, and how often.
+    pub fn retried(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let asked_again =
+            |(why, count): &(&str, u64)| *count > 0 && !["requests", "duplicates"].contains(why);
+        self.requests.iter().copied().filter(asked_again)
+    }
+
     /// As JSON.
     #[must_use]
     pub fn json(&self) -> Value {
@@ -136,6 +157,8 @@ impl Outcome {
             "missed_in_gaps": self.faults.missed,
             "gaps": self.gap_counts(),
             "reconnects": self.reconnects,
+            "resumes": self.resumes,
+            "resumed_elsewhere": self.resumed_elsewhere,
             "longest_silence_ms": u64::try_from(self.silence.as_millis()).unwrap_or(u64::MAX),
             "longest_delay_ms": u64::try_from(self.delay.as_millis()).unwrap_or(u64::MAX),
             "publishers": self.requests.iter().copied().collect::<BTreeMap<_, _>>(),

@@ -1,5 +1,6 @@
 //! A run: everything is started, things go wrong, everything is checked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -8,8 +9,10 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, Setup};
+use crate::door::Doors;
 use crate::fault::Fault;
 use crate::load::{Load, Volume};
+use crate::plan::Plan;
 use crate::report::{Episode, Outcome};
 
 /// Before the first fault and after the last.
@@ -66,7 +69,10 @@ impl Run {
     pub async fn run(&self, mut say: impl FnMut(String)) -> Result<Outcome> {
         let cluster = Cluster::start(&self.setup).await?;
         let began = Instant::now();
-        let mut load = Load::start(&cluster, &self.volume, self.seed).await?;
+        let Volume { ids, rate, copies, bytes } = self.volume;
+        let plan = Plan::new("cart", ids, rate, copies);
+        let doors = Arc::new(Doors::direct(cluster.fronts().iter().copied()));
+        let mut load = Load::start(plan, doors, &cluster.frozen_readers, bytes, self.seed).await?;
         sleep(CALM).await;
         let mut rng = StdRng::seed_from_u64(self.seed);
         let mut episodes = Vec::new();

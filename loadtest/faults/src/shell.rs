@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
 /// Runs these commands.
@@ -26,7 +27,7 @@ pub async fn run(commands: &str) -> Result<(), String> {
 #[derive(Debug)]
 pub struct Undo {
     /// Its input ends with it.
-    _shell: Child,
+    shell: Child,
 }
 
 impl Undo {
@@ -36,13 +37,21 @@ impl Undo {
     /// When there is no shell.
     pub fn with(commands: &str) -> Result<Self, String> {
         let shell = Command::new("sh")
-            .args(["-c", &format!("read -r word\n{commands}")])
+            .args(["-c", &format!("read -r word\n[ \"$word\" = keep ] && exit 0\n{commands}")])
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| error.to_string())?;
-        Ok(Self { _shell: shell })
+        Ok(Self { shell })
+    }
+
+    /// Leaves all as it is.
+    pub async fn call_off(mut self) {
+        if let Some(mut stdin) = self.shell.stdin.take() {
+            // One that is gone undoes nothing any more.
+            let _ = stdin.write_all(b"keep\n").await;
+        }
     }
 }

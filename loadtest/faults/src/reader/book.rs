@@ -23,8 +23,8 @@ pub struct Gap {
     pub at: Instant,
     /// Since when the reader had the cursor that it came back with.
     pub cursor_since: Instant,
-    /// The gateway, counted from 0.
-    pub gateway: usize,
+    /// The door, counted from 0.
+    pub door: usize,
 }
 
 /// A reader's account.
@@ -37,6 +37,14 @@ pub struct Book {
     pub connected: u64,
     /// When it came back to a gateway.
     pub reconnects: Vec<Instant>,
+    /// Who served it last.
+    pub pod: Option<String>,
+    /// How often it went on with an id.
+    pub resumes: u64,
+    /// How often of these on another gateway than it had the id from.
+    pub resumed_elsewhere: u64,
+    /// Answers of a proxy that had no gateway for it, by their status.
+    pub turned_away: BTreeMap<u16, u64>,
     /// Events.
     pub delivered: u64,
     /// Holes that it was told of.
@@ -67,6 +75,10 @@ impl Book {
             checkers: plan.series.iter().map(|&series| (series, Checker::from(0))).collect(),
             connected: 0,
             reconnects: Vec::new(),
+            pod: None,
+            resumes: 0,
+            resumed_elsewhere: 0,
+            turned_away: BTreeMap::new(),
             delivered: 0,
             gaps: Vec::new(),
             goodbyes: BTreeMap::new(),
@@ -92,6 +104,18 @@ impl Book {
         self.heard = now;
     }
 
+    /// Notes which gateway a stream comes from, and whether it resumes one.
+    pub fn arrive(&mut self, pod: String, resumes: bool) {
+        let before = self.pod.replace(pod);
+        self.resumes += u64::from(resumes);
+        self.resumed_elsewhere += u64::from(resumes && before.is_some() && before != self.pod);
+    }
+
+    /// Notes that a proxy had no gateway for it.
+    pub fn turn_away(&mut self, status: u16) {
+        *self.turned_away.entry(status).or_default() += 1;
+    }
+
     /// Notes what must never happen.
     pub fn surprise(&mut self, what: String) {
         if self.surprises.len() < REMEMBERED {
@@ -100,14 +124,14 @@ impl Book {
     }
 
     /// Notes a hole that the server tells of: in all that the stream carries.
-    pub fn gap(&mut self, reason: String, gateway: usize) {
+    pub fn gap(&mut self, reason: String, door: usize) {
         self.checkers.values_mut().for_each(Checker::gap);
         self.gaps.push(Gap {
             reader: self.name.clone(),
             reason,
             at: Instant::now(),
             cursor_since: self.cursor_since,
-            gateway,
+            door,
         });
     }
 
