@@ -1,6 +1,7 @@
 //! A real Apache Kafka: the jars from Maven Central, one combined broker and controller on
 //! loopback, up in a few seconds, gone with whoever started it.
 
+mod groups;
 mod java;
 
 use std::ffi::OsString;
@@ -263,12 +264,6 @@ impl Kafka {
         grown[0].as_ref().expect("grown");
     }
 
-    /// Deletes a group that has no member; says whether there was one.
-    pub async fn delete_group(&self, name: &str) -> Result<(), RDKafkaErrorCode> {
-        let gone = self.admin().delete_groups(&[name], &timeouts()).await.expect("an answer");
-        gone.into_iter().next().expect("one").map(|_| ()).map_err(|(_, code)| code)
-    }
-
     /// The names of all topics.
     pub async fn topics(&self) -> Vec<String> {
         let client = self.lookup();
@@ -276,17 +271,6 @@ impl Kafka {
             let metadata = client.fetch_metadata(None, Duration::from_secs(5));
             let metadata = metadata.expect("the topics");
             metadata.topics().iter().map(|topic| topic.name().to_owned()).collect()
-        })
-        .await
-    }
-
-    /// The names of all groups.
-    pub async fn groups(&self) -> Vec<String> {
-        let client = self.lookup();
-        blocking(move || {
-            let list = client.client().fetch_group_list(None, Duration::from_secs(5));
-            let list = list.expect("the groups");
-            list.groups().iter().map(|group| group.name().to_owned()).collect()
         })
         .await
     }
