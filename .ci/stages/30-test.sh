@@ -2,4 +2,4 @@
 # budget: 14 min
 set -euo pipefail
 cargo test --locked
-cargo test --locked -p tidegate-swarm -p tidegate-compare -p tidegate-faults -p tidegate-fuzz
+cargo test --locked -p tidegate-swarm -p tidegate-compare -p tidegate-e2e -p tidegate-faults -p tidegate-fuzz
