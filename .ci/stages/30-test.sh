@@ -1,5 +1,5 @@
 # The README's test command.
-# budget: 14 min
+# budget: 8 min
 set -euo pipefail
 cargo test --locked
 cargo test --locked -p tidegate-swarm -p tidegate-compare -p tidegate-e2e -p tidegate-faults -p tidegate-fuzz

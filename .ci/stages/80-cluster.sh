@@ -4,7 +4,7 @@
 # The cluster comes from a script beside the repository (TIDEGATE_CLUSTER names its folder); one that is up
 # already is used and stays up. To use any other: KUBECONFIG with TIDEGATE_CLUSTER_IMAGE, an image of this
 # commit that its nodes have, and the suite's flags for it in TIDEGATE_CLUSTER_FLAGS.
-# budget: 32 min
+# budget: 25 min
 set -euo pipefail
 # Stages before this one have built it so.
 export PROFILE=dev
