@@ -84,6 +84,7 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
     let mailman = tokio::spawn(mailman.run(Arc::clone(&log), no_more_letters.clone()));
     let promises =
         tokio::spawn(Arc::clone(&undelivered).run(Arc::clone(&log), Arc::clone(&hub), letters));
+    let rounds = tokio::spawn(rounds(Arc::clone(&hub)));
     let app = Arc::new(App {
         hub: Arc::clone(&hub),
         log: Arc::clone(&log),
@@ -192,7 +193,7 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
         _ = left => {}
     }
     let _ = close_admin.send(true);
-    for task in [sweeper, reloader, certificates, signals, public_task, admin_task] {
+    for task in [sweeper, reloader, certificates, signals, rounds, public_task, admin_task] {
         task.abort();
     }
     tracing::info!("drained");
@@ -223,6 +224,19 @@ async fn drain(
         () = tracker.wait() => {}
         () = tokio::time::sleep_until(over.min(deadline)) => {
             tracing::warn!(streams = app.streams.taken(), "streams are left that do not end; they are cut");
+        }
+    }
+}
+
+/// Wakes the readers of large rooms when what they have to write was gathered.
+async fn rounds(hub: Arc<Hub>) {
+    loop {
+        match hub.wake_gathered() {
+            None => hub.gathering().notified().await,
+            Some(due) => tokio::select! {
+                () = tokio::time::sleep_until(due) => {}
+                () = hub.gathering().notified() => {}
+            },
         }
     }
 }

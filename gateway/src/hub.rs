@@ -6,6 +6,7 @@
 
 pub mod facts;
 mod fallen;
+mod gathering;
 mod history;
 pub mod item;
 mod opening;
@@ -26,6 +27,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use history::Page;
@@ -42,6 +44,7 @@ use crate::log::Source;
 use crate::log::decode::{self, Malformed};
 use crate::log::letter::Outbox;
 use crate::log::record::Record;
+use gathering::Gathering;
 use item::{After, Shared};
 use positions::Positions;
 use room::{Room, Seat};
@@ -110,6 +113,7 @@ struct State {
     window: Window,
     rooms: HashMap<EventId, IdRooms, foldhash::fast::RandomState>,
     touched: Vec<Arc<Room>>,
+    gathering: Gathering,
     wakers: Vec<Waker>,
 }
 
@@ -120,6 +124,7 @@ pub struct Hub {
     /// Events with a lower number are in the rings of all their rooms: those of several rooms are
     /// merged as far as this. Beside the lock, so that such readers do not take it at every look.
     settled: AtomicU64,
+    gathers: Notify,
     items: Arc<Shared>,
     bounds: Bounds,
     hasher: foldhash::fast::FixedState,
@@ -140,9 +145,11 @@ impl Hub {
                 window: Window::new(Arc::clone(&budget)),
                 rooms: HashMap::default(),
                 touched: Vec::new(),
+                gathering: Gathering::default(),
                 wakers: Vec::new(),
             }),
             settled: AtomicU64::new(0),
+            gathers: Notify::new(),
             items: Arc::new(Shared { spelling, budget, letters }),
             bounds,
             hasher: foldhash::fast::FixedState::default(),
@@ -220,9 +227,11 @@ impl Hub {
                 }
             }
             self.evict(&mut state, now);
-            let State { touched, wakers, .. } = &mut *state;
+            let State { touched, gathering, wakers, .. } = &mut *state;
             for room in touched.drain(..) {
-                room.take_wakers(wakers);
+                if gathering.wake(room, now, wakers) {
+                    self.gathers.notify_one();
+                }
             }
             std::mem::take(wakers)
         };

@@ -9,8 +9,10 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::fallen::Fallen;
+use super::gathering::{Next, Rounds};
 use super::item::{After, Item};
 use crate::event::Pattern;
 use crate::wire;
@@ -48,6 +50,7 @@ struct Ring {
     /// One slot a reader: whom to wake when something comes.
     wakers: Vec<Option<Waker>>,
     free: Vec<usize>,
+    rounds: Rounds,
 }
 
 /// A room that has readers.
@@ -91,6 +94,7 @@ impl Room {
     pub(super) fn push(&self, item: Arc<Item>, most_bytes: usize, first_seq: u64) {
         let mut ring = self.ring.lock();
         ring.bytes += item.size();
+        ring.rounds.gather(item.size(), most_bytes);
         ring.entries.push_back(Entry { item, id_line: None });
         // The newest stays, however large: a reader that is up to date must get it.
         while ring.entries.len() > 1 && ring.bytes > most_bytes {
@@ -127,13 +131,34 @@ impl Room {
         into.extend(self.ring.lock().wakers.iter_mut().filter_map(Option::take));
     }
 
+    /// Moves out everybody who waits if something new at `now` is to be read at once.
+    pub(super) fn next_round(&self, now: Instant, into: &mut Vec<Waker>) -> Next {
+        let mut ring = self.ring.lock();
+        let readers = ring.readers();
+        let next = ring.rounds.next(readers, now);
+        if next == Next::Wake {
+            into.extend(ring.wakers.iter_mut().filter_map(Option::take));
+        }
+        next
+    }
+
+    /// Moves out everybody who waits: a round begins that was due.
+    pub(super) fn begin_round(&self, now: Instant, into: &mut Vec<Waker>) {
+        let mut ring = self.ring.lock();
+        ring.rounds.begin(now);
+        into.extend(ring.wakers.iter_mut().filter_map(Option::take));
+    }
+
     pub(super) fn readers(&self) -> usize {
-        let ring = self.ring.lock();
-        ring.wakers.len() - ring.free.len()
+        self.ring.lock().readers()
     }
 }
 
 impl Ring {
+    fn readers(&self) -> usize {
+        self.wakers.len() - self.free.len()
+    }
+
     /// The place of the next entry that will be pushed.
     fn end(&self) -> u64 {
         self.first + self.entries.len() as u64
