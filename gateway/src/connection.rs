@@ -4,81 +4,35 @@
 //! what is pending. A stream that ends says goodbye and when to come back; one whose reader was
 //! too slow is simply cut, and resumes by its cursor, unless it is to go on after a hole.
 
+mod terms;
+pub mod wheel;
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame as BodyFrame};
 use rand::RngExt as _;
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
-use crate::auth::Grant;
+pub use self::terms::{Ends, HeartbeatForm, Terms};
+use self::wheel::Alarm;
 use crate::auth::verifier::GrantState;
 use crate::clock::now_ms;
 use crate::disconnect::{Disconnect, Stalled};
-use crate::event::Pattern;
-use crate::hub::{Delivery, Gap, Item};
+use crate::hub::{Delivery, Gap};
 use crate::replay::{Ended, Feed, Turn};
 use crate::shutdown::Phase;
 use crate::telemetry::metrics::{self, Protocol};
-use crate::wire::{self, Variant};
+use crate::wire;
 
 /// How many bytes are taken from the rooms at once.
 const BATCH_BYTES: usize = 64 * 1024;
-
-/// How a silent stream is kept open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeartbeatForm {
-    /// `tidegate.heartbeat` with the cursor.
-    Event,
-    /// A bare comment.
-    Comment,
-}
-
-/// What a stream is opened with.
-#[derive(Debug)]
-pub struct Terms {
-    /// How events are spelled.
-    pub variant: Variant,
-    /// How silence is.
-    pub heartbeat_form: HeartbeatForm,
-    /// How long silence may last.
-    pub heartbeat: Duration,
-    /// What a goodbye's `retry:` is jittered around.
-    pub retry: Duration,
-    /// What the request may do, and as long as that holds.
-    pub grant: Grant,
-    /// When the stream has lived long enough.
-    pub ages_at: Option<Instant>,
-    /// Whether the room's final event ends the stream: it is of exactly one room.
-    pub completes: bool,
-    /// Over how long a drain spreads its goodbyes.
-    pub drain_window: Duration,
-    /// What is read, for holes to name.
-    pub rooms: Vec<Pattern>,
-    /// Whether the client takes what is written.
-    pub stalled: Stalled,
-}
-
-/// What a stream asks of its pod: mostly what ends streams from outside, looked at whenever one is
-/// polled.
-pub trait Ends: Send + Sync {
-    /// Where the pod's shutdown is.
-    fn phase(&self) -> Phase;
-    /// Changes whenever the keys have.
-    fn key_changes(&self) -> watch::Receiver<u64>;
-    /// An event that is to be delivered by a time was written to the first stream of this pod.
-    fn written(&self, item: &Item, deadline: i64);
-    /// Whether `grant` still holds, and how long it will as the keys are now.
-    fn grant(&self, grant: &Grant) -> (GrantState, Option<Instant>);
-}
-
 /// A stream of one reader.
 pub struct Connection<E: Ends> {
     feed: Feed,
@@ -90,8 +44,8 @@ pub struct Connection<E: Ends> {
     keys: watch::Receiver<u64>,
     /// When the grant is to be looked at again.
     granted_until: Option<Instant>,
-    /// Armed for the earliest of heartbeat, expiry, age and drain.
-    timer: Pin<Box<Sleep>>,
+    /// Set for the earliest of heartbeat, expiry, age and drain.
+    alarm: Alarm,
     last_written: Instant,
     /// How long silence lasts this time.
     silence: Duration,
@@ -147,6 +101,7 @@ impl<E: Ends> Connection<E> {
         };
         let silence = jittered(terms.heartbeat);
         let next_heartbeat = now + silence;
+        let alarm = Alarm::new(Arc::clone(ends.wheel()));
         Self {
             feed,
             pending: preamble.into_iter().collect(),
@@ -155,7 +110,7 @@ impl<E: Ends> Connection<E> {
             ends,
             keys,
             granted_until: None,
-            timer: Box::pin(tokio::time::sleep_until(next_heartbeat)),
+            alarm,
             last_written: now,
             silence,
             next_heartbeat,
@@ -209,12 +164,7 @@ impl<E: Ends> Connection<E> {
     /// Says a hole.
     fn write_gap(&mut self, gap: &Gap) {
         metrics::gap(gap.reason);
-        self.pending.push_back(wire::gap(
-            gap.reason,
-            gap.requested.as_ref(),
-            &gap.resumed_at,
-            &self.terms.rooms,
-        ));
+        self.pending.push_back(wire::gap(gap.reason, gap.requested.as_ref(), &gap.resumed_at, &self.terms.rooms));
     }
 
     /// Turns what was taken from the rooms into bytes.
@@ -222,17 +172,23 @@ impl<E: Ends> Connection<E> {
         let now = now_ms();
         let (mut count, mut bytes) = (0, 0);
         let mut complete = false;
+        // Events of one moment, as those of a burst are, are counted together.
+        let mut late = (0, 0);
+        self.pending.reserve(self.deliveries.len());
         for delivery in std::mem::take(&mut self.deliveries) {
             let Some(frame) = delivery.frame(self.terms.variant) else { continue };
-            let before = self.pending.len();
-            match &delivery.id_line {
-                None => self.pending.push_back(frame.block()),
-                Some(line) => {
-                    self.pending.push_back(line.clone());
-                    self.pending.push_back(frame.body());
+            match delivery.id_line {
+                None => {
+                    let block = frame.block();
+                    bytes += block.len();
+                    self.pending.push_back(block);
+                }
+                Some(ref line) => {
+                    let body = frame.body();
+                    bytes += line.len() + body.len();
+                    self.pending.extend([line.clone(), body]);
                 }
             }
-            bytes += self.pending.iter().skip(before).map(Bytes::len).sum::<usize>();
             count += 1;
             if let Some(deadline) = delivery.item.head.deadline
                 && delivery.item.note_written()
@@ -241,13 +197,19 @@ impl<E: Ends> Connection<E> {
             }
             let published_at = delivery.item.published_at();
             if published_at >= self.opened_ms {
-                metrics::send_latency_ms(now.saturating_sub(published_at), 1);
+                let ms = now.saturating_sub(published_at);
+                if ms != late.0 {
+                    metrics::send_latency_ms(late.0, late.1);
+                    late = (ms, 0);
+                }
+                late.1 += 1;
             }
             if self.terms.completes && delivery.item.head.is_final {
                 complete = true;
                 break;
             }
         }
+        metrics::send_latency_ms(late.0, late.1);
         metrics::sent_events(metrics::SentKind::Event, count);
         metrics::sent_bytes(bytes as u64);
         if complete {
@@ -265,25 +227,23 @@ impl<E: Ends> Connection<E> {
         }
     }
 
-    /// Arms the timer for what comes first, and asks to be woken by it.
-    fn arm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = [self.granted_until, self.terms.ages_at, self.drain_at]
-            .into_iter()
-            .flatten()
-            .fold(self.next_heartbeat, Instant::min);
-        if self.timer.deadline() != deadline {
-            self.timer.as_mut().reset(deadline);
-        }
-        self.timer.as_mut().poll(cx)
+    /// Sets the alarm for what comes first. True if the ends have to be looked at once more: who wakes
+    /// all streams for them may have done so before the alarm was set.
+    fn arm(&mut self, cx: &Context<'_>) -> bool {
+        let end = self.next_end();
+        self.alarm.set(end.map_or(self.next_heartbeat, |end| end.min(self.next_heartbeat)), cx)
     }
 
-    fn poll_block(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    /// When the stream is to be looked at for its end.
+    fn next_end(&self) -> Option<Instant> {
+        [self.granted_until, self.terms.ages_at, self.drain_at].into_iter().flatten().min()
+    }
+
+    /// Waits until something is pending, or the stream is over.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if let Some(block) = self.pending.pop_front() {
-                return Poll::Ready(Some(block));
-            }
-            if self.ended.is_some() {
-                return Poll::Ready(None);
+            if !self.pending.is_empty() || self.ended.is_some() {
+                return Poll::Ready(());
             }
             let now = Instant::now();
             if let Some(reason) = self.end(now) {
@@ -324,11 +284,12 @@ impl<E: Ends> Connection<E> {
                     self.next_heartbeat = now + self.silence;
                     if let Some(block) = self.heartbeat() {
                         metrics::sent_events(metrics::SentKind::Heartbeat, 1);
-                        return Poll::Ready(Some(block));
+                        self.pending.push_back(block);
+                        continue;
                     }
                 }
             }
-            if self.arm(cx).is_pending() {
+            if !self.arm(cx) {
                 return Poll::Pending;
             }
         }
@@ -336,8 +297,10 @@ impl<E: Ends> Connection<E> {
 }
 
 /// A span that differs from stream to stream, or all of a room would be written to at once:
-/// 80 to 100 % of `span`, so that silence is never longer than promised.
+/// 80 to 100 % of `span` less what an alarm may be late, so that silence is never longer than
+/// promised.
 fn jittered(span: Duration) -> Duration {
+    let span = span.saturating_sub(wheel::TICK).max(span / 2);
     span.mul_f64(rand::rng().random_range(0.8..=1.0))
 }
 
@@ -349,6 +312,10 @@ impl<E: Ends> Body for Connection<E> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
-        self.get_mut().poll_block(cx).map(|block| block.map(|bytes| Ok(BodyFrame::data(bytes))))
+        let this = self.get_mut();
+        if this.pending.is_empty() {
+            ready!(this.poll_fill(cx));
+        }
+        Poll::Ready(this.pending.pop_front().map(|bytes| Ok(BodyFrame::data(bytes))))
     }
 }

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::{self, Keyring, Keys, Rules as AuthRules, Verifier};
 use crate::config::{Auth, AuthMode, Config, LogKind, Tls as TlsSettings};
+use crate::connection::wheel::Wheel;
 use crate::consumer::{Consumer, Dedupe};
 use crate::health::{Health, Latch};
 use crate::http::admin::{self, Admin, ConnectionsReport, RoomReport};
@@ -84,6 +85,8 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
     let mailman = tokio::spawn(mailman.run(Arc::clone(&log), no_more_letters.clone()));
     let promises =
         tokio::spawn(Arc::clone(&undelivered).run(Arc::clone(&log), Arc::clone(&hub), letters));
+    let wheel = Wheel::new();
+    let alarms = tokio::spawn(Arc::clone(&wheel).run());
     let rounds = tokio::spawn(rounds(Arc::clone(&hub)));
     let app = Arc::new(App {
         hub: Arc::clone(&hub),
@@ -93,6 +96,7 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
         dedupe,
         verifier: Arc::clone(&verifier),
         shutdown: Arc::clone(&shutdown),
+        wheel: Arc::clone(&wheel),
         streams: Places::new(config.limits.connections),
         rate: Rate::new(config.limits.connection_rate),
         per_ip: Quota::new(config.limits.connections_per_ip),
@@ -148,7 +152,7 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
         tracing::warn!("cors.origins is *: any page may read with its visitor's cookie");
     }
 
-    let sweeper = tokio::spawn(sweep(Arc::clone(&hub), Arc::clone(&verifier)));
+    let sweeper = tokio::spawn(sweep(Arc::clone(&hub), Arc::clone(&verifier), wheel));
     let keyring = Arc::new(Keyring::new(verifier, fixed_keys));
     let kubernetes = Arc::new(Kubernetes::start(&config, admin_addr.port(), &keyring, &log));
     let reloader = tokio::spawn(follow_keys(keyring, config.auth.keys_file.clone()));
@@ -193,7 +197,8 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
         _ = left => {}
     }
     let _ = close_admin.send(true);
-    for task in [sweeper, reloader, certificates, signals, rounds, public_task, admin_task] {
+    for task in [sweeper, reloader, certificates, signals, alarms, rounds, public_task, admin_task]
+    {
         task.abort();
     }
     tracing::info!("drained");
@@ -214,7 +219,7 @@ async fn drain(
     tracing::info!(streams = app.streams.taken(), "draining");
     app.shutdown.until(Phase::Closing).await;
     let _ = close_public.send(true);
-    app.hub.wake_all();
+    app.wheel.wake_all();
     tracker.close();
     let deadline = app.shutdown.deadline();
     let over = Instant::now() + app.config.drain.window + LAST_CONNECTIONS;
@@ -241,7 +246,7 @@ async fn rounds(hub: Arc<Hub>) {
     }
 }
 
-async fn sweep(hub: Arc<Hub>, verifier: Arc<Verifier>) {
+async fn sweep(hub: Arc<Hub>, verifier: Arc<Verifier>, wheel: Arc<Wheel>) {
     let mut tick = tokio::time::interval(SWEEP);
     let mut keys = verifier.changes();
     loop {
@@ -252,7 +257,7 @@ async fn sweep(hub: Arc<Hub>, verifier: Arc<Verifier>) {
         // Keys were removed: every stream looks at its own.
         if keys.has_changed().unwrap_or(false) {
             keys.mark_unchanged();
-            hub.wake_all();
+            wheel.wake_all();
         }
     }
 }

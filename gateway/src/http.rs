@@ -38,6 +38,7 @@ use crate::auth::verifier::GrantState;
 use crate::auth::{Grant, Verifier};
 use crate::config::Config;
 use crate::connection::Ends;
+use crate::connection::wheel::Wheel;
 use crate::consumer::Dedupe;
 use crate::event::User;
 use crate::hub::{Hub, Item};
@@ -65,6 +66,8 @@ pub struct App {
     pub verifier: Arc<Verifier>,
     /// Whether the pod is going.
     pub shutdown: Arc<Shutdown>,
+    /// What wakes streams when their time has come.
+    pub wheel: Arc<Wheel>,
     /// How many streams may be open.
     pub streams: Arc<Places>,
     /// How many may be opened in a second.
@@ -80,6 +83,10 @@ pub struct App {
 }
 
 impl Ends for App {
+    fn wheel(&self) -> &Arc<Wheel> {
+        &self.wheel
+    }
+
     fn phase(&self) -> Phase {
         self.shutdown.phase()
     }

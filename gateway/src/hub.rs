@@ -430,17 +430,6 @@ impl Hub {
         }
     }
 
-    /// Wakes every reader, so that each looks at what ends streams.
-    pub fn wake_all(&self) {
-        let mut wakers = Vec::new();
-        for room in self.state.lock().rooms.values().flat_map(|r| &r.0) {
-            room.take_wakers(&mut wakers);
-        }
-        for waker in wakers {
-            waker.wake();
-        }
-    }
-
     /// The cursor that resumes just after a record of `audience` at `shard`, as its receipt says.
     #[must_use]
     pub fn cursor_after(&self, audience: &Audience, shard: Shard, after: Position) -> Cursor {

@@ -295,8 +295,10 @@ pub fn sent_bytes(bytes: u64) {
 /// Events were handed to a socket this long after they were published, in milliseconds: `events`
 /// of one moment at once. A negative time is a clock that runs ahead of this one.
 pub fn send_latency_ms(ms: i64, events: u64) {
-    let latency = Duration::from_millis(u64::try_from(ms).unwrap_or_default());
-    SEND_LATENCY.observe(latency, events);
+    if events > 0 {
+        let latency = Duration::from_millis(u64::try_from(ms).unwrap_or_default());
+        SEND_LATENCY.observe(latency, events);
+    }
 }
 
 /// A batch of records was routed and its readers woken.
