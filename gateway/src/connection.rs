@@ -33,6 +33,10 @@ use crate::wire;
 
 /// How many bytes are taken from the rooms at once.
 const BATCH_BYTES: usize = 64 * 1024;
+/// How long a client that does not take what is pending is waited for once it is told that the pod
+/// goes.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
 /// A stream of one reader.
 pub struct Connection<E: Ends> {
     feed: Feed,
@@ -46,6 +50,10 @@ pub struct Connection<E: Ends> {
     granted_until: Option<Instant>,
     /// Set for the earliest of heartbeat, expiry, age and drain.
     alarm: Alarm,
+    /// For when it is set.
+    armed: Option<Instant>,
+    /// What is pending was taken from the feed by the poll that goes on.
+    is_fresh: bool,
     last_written: Instant,
     /// How long silence lasts this time.
     silence: Duration,
@@ -101,16 +109,20 @@ impl<E: Ends> Connection<E> {
         };
         let silence = jittered(terms.heartbeat);
         let next_heartbeat = now + silence;
+        let mut pending = VecDeque::new();
+        preamble.into_iter().for_each(|block| terms.framing.put_block(block, &mut pending));
         let alarm = Alarm::new(Arc::clone(ends.wheel()));
         Self {
             feed,
-            pending: preamble.into_iter().collect(),
+            pending,
             deliveries: Vec::new(),
             terms,
             ends,
             keys,
             granted_until: None,
             alarm,
+            armed: None,
+            is_fresh: false,
             last_written: now,
             silence,
             next_heartbeat,
@@ -157,14 +169,19 @@ impl<E: Ends> Connection<E> {
         self.deliveries.clear();
         if let Some(goodbye) = reason.goodbye() {
             let retry = crate::shutdown::jittered_retry(self.terms.retry, &mut rand::rng());
-            self.pending.push_back(wire::goodbye(goodbye, retry));
+            self.put(wire::goodbye(goodbye, retry));
         }
+        self.terms.framing.put_end(&mut self.pending);
+    }
+
+    fn put(&mut self, block: Bytes) {
+        self.terms.framing.put_block(block, &mut self.pending);
     }
 
     /// Says a hole.
     fn write_gap(&mut self, gap: &Gap) {
         metrics::gap(gap.reason);
-        self.pending.push_back(wire::gap(gap.reason, gap.requested.as_ref(), &gap.resumed_at, &self.terms.rooms));
+        self.put(wire::gap(gap.reason, gap.requested.as_ref(), &gap.resumed_at, &self.terms.rooms));
     }
 
     /// Turns what was taken from the rooms into bytes.
@@ -177,18 +194,8 @@ impl<E: Ends> Connection<E> {
         self.pending.reserve(self.deliveries.len());
         for delivery in std::mem::take(&mut self.deliveries) {
             let Some(frame) = delivery.frame(self.terms.variant) else { continue };
-            match delivery.id_line {
-                None => {
-                    let block = frame.block();
-                    bytes += block.len();
-                    self.pending.push_back(block);
-                }
-                Some(ref line) => {
-                    let body = frame.body();
-                    bytes += line.len() + body.len();
-                    self.pending.extend([line.clone(), body]);
-                }
-            }
+            let id_line = delivery.id_line.as_ref();
+            bytes += self.terms.framing.put_frame(frame, id_line, &mut self.pending);
             count += 1;
             if let Some(deadline) = delivery.item.head.deadline
                 && delivery.item.note_written()
@@ -227,16 +234,69 @@ impl<E: Ends> Connection<E> {
         }
     }
 
-    /// Sets the alarm for what comes first. True if the ends have to be looked at once more: who wakes
-    /// all streams for them may have done so before the alarm was set.
-    fn arm(&mut self, cx: &Context<'_>) -> bool {
-        let end = self.next_end();
-        self.alarm.set(end.map_or(self.next_heartbeat, |end| end.min(self.next_heartbeat)), cx)
+    /// Sets the alarm for `at` or an end that comes before. True if the ends have to be looked at
+    /// once more: who wakes all streams for them may have done so before the alarm was set.
+    fn arm(&mut self, at: Instant, cx: &Context<'_>) -> bool {
+        let end = self.next_end().filter(|_| self.ended.is_none());
+        let at = end.map_or(at, |end| end.min(at));
+        self.armed = Some(at);
+        self.alarm.set(at, cx)
+    }
+
+    /// Whether the poll that goes on need not look for more when it has written what is pending: it
+    /// took all there was, and is woken when more comes and when its next alarm is due.
+    pub fn waits(&self) -> bool {
+        let alarm = self.next_end().map_or(self.next_heartbeat, |at| at.min(self.next_heartbeat));
+        self.is_fresh
+            && self.ended.is_none()
+            && self.feed.waits()
+            && self.armed == Some(alarm)
+            && self.last_written < alarm
     }
 
     /// When the stream is to be looked at for its end.
     fn next_end(&self) -> Option<Instant> {
         [self.granted_until, self.terms.ages_at, self.drain_at].into_iter().flatten().min()
+    }
+
+    /// What is to be written, framed: never empty, `None` at the end. Whoever takes a part of a
+    /// block puts the rest back to the front.
+    pub fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<Option<&mut VecDeque<Bytes>>> {
+        // What is left from an earlier poll: meanwhile that one was woken, perhaps by more.
+        self.is_fresh = self.pending.is_empty();
+        if self.is_fresh {
+            ready!(self.poll_fill(cx));
+        }
+        Poll::Ready((!self.pending.is_empty()).then_some(&mut self.pending))
+    }
+
+    /// Waits while what is pending cannot be written; until `until` at most, and not for long once
+    /// the pod is going. If the stream's end comes meanwhile, that is said behind what is pending.
+    pub fn poll_blocked(&mut self, cx: &Context<'_>, until: Instant) -> Poll<()> {
+        loop {
+            let now = Instant::now();
+            if self.ended.is_none()
+                && let Some(reason) = self.end(now)
+            {
+                self.finish(reason);
+            }
+            let until = match (self.ended, self.drain_at) {
+                (Some(Disconnect::Drain), Some(at)) => until.min(at + LAST_WORDS),
+                _ => until,
+            };
+            if until <= now {
+                return Poll::Ready(());
+            }
+            if !self.arm(until, cx) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes note that the client takes nothing of what is pending.
+    pub fn stalled(&self) {
+        self.terms.stalled.set();
+        metrics::send_failure(metrics::SendFailure::WriteTimeout);
     }
 
     /// Waits until something is pending, or the stream is over.
@@ -266,7 +326,7 @@ impl<E: Ends> Connection<E> {
                 Poll::Ready(Err(Ended::Later(written))) => {
                     if self.terms.heartbeat_form == HeartbeatForm::Event {
                         // What was read for it and was not its own need not be read again.
-                        self.pending.push_back(wire::heartbeat(Some(&written)));
+                        self.put(wire::heartbeat(Some(&written)));
                     }
                     self.finish(Disconnect::Overloaded);
                     continue;
@@ -284,12 +344,12 @@ impl<E: Ends> Connection<E> {
                     self.next_heartbeat = now + self.silence;
                     if let Some(block) = self.heartbeat() {
                         metrics::sent_events(metrics::SentKind::Heartbeat, 1);
-                        self.pending.push_back(block);
+                        self.put(block);
                         continue;
                     }
                 }
             }
-            if !self.arm(cx) {
+            if !self.arm(self.next_heartbeat, cx) {
                 return Poll::Pending;
             }
         }
@@ -312,10 +372,10 @@ impl<E: Ends> Body for Connection<E> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
-        let this = self.get_mut();
-        if this.pending.is_empty() {
-            ready!(this.poll_fill(cx));
-        }
-        Poll::Ready(this.pending.pop_front().map(|bytes| Ok(BodyFrame::data(bytes))))
+        let pending = ready!(self.get_mut().poll_pending(cx));
+        Poll::Ready(pending.and_then(VecDeque::pop_front).map(|bytes| Ok(BodyFrame::data(bytes))))
     }
 }
+
+#[cfg(test)]
+mod tests;

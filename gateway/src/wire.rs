@@ -1,6 +1,7 @@
 //! The stream's syntax: events, the gateway's own blocks, and their HTTP/1.1 chunk framing. Nothing
 //! else knows how a server-sent event is spelled (WHATWG HTML, 9.2).
 
+pub mod chunk;
 pub mod coding;
 
 use std::fmt::Write as _;
@@ -66,6 +67,19 @@ impl Frame {
     #[must_use]
     pub fn body(&self) -> Bytes {
         self.bytes.slice(self.body_at as usize..self.bytes.len() - 2)
+    }
+
+    /// The rest of the chunk after an `id:` line.
+    fn rest_of_chunk(&self) -> Bytes {
+        self.bytes.slice(self.body_at as usize..)
+    }
+
+    fn block_len(&self) -> usize {
+        self.bytes.len() - 2 - self.id_at as usize
+    }
+
+    fn body_len(&self) -> usize {
+        self.bytes.len() - 2 - self.body_at as usize
     }
 
     /// What it takes up, in bytes.

@@ -14,6 +14,7 @@ use crate::event::Pattern;
 use crate::hub::Item;
 use crate::shutdown::Phase;
 use crate::wire::Variant;
+use crate::wire::chunk::Framing;
 
 /// How a silent stream is kept open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub enum HeartbeatForm {
 pub struct Terms {
     /// How events are spelled.
     pub variant: Variant,
+    /// Who frames them.
+    pub framing: Framing,
     /// How silence is.
     pub heartbeat_form: HeartbeatForm,
     /// How long silence may last.

@@ -2,6 +2,7 @@
 //! deadlines on headers and writes, and an end that does not wait for open streams.
 
 mod deadline;
+mod served;
 mod streams;
 #[cfg(target_os = "linux")]
 mod unsent;
@@ -11,6 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -30,8 +32,10 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use self::deadline::WriteDeadline;
+use self::served::Served;
 use self::streams::{Activity, Steps, Streams};
 use super::Places;
+use super::handoff::{Handed, Slot, Stream};
 use super::peer::Hop;
 use super::refusal::Unanswered;
 use super::tls::ALPN_HTTP2;
@@ -113,13 +117,8 @@ pub async fn serve(
             metrics::connection_refused(metrics::Refused::Sockets);
             continue;
         };
-        let connection = connection(socket, peer, router.clone(), rules.clone(), closed.clone());
-        tracker.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%peer, %error, "connection ended");
-            }
-            drop(place);
-        });
+        let requests = requests(socket, peer, router.clone(), rules.clone(), closed.clone());
+        tracker.spawn(Served::new(requests, peer, place));
     }
 }
 
@@ -153,27 +152,40 @@ async fn speaks_http2(socket: &TcpStream) -> io::Result<bool> {
     }
 }
 
-async fn connection(
+/// Answers a connection's requests, up to one that is a stream for which the socket leaves hyper.
+async fn requests(
     socket: TcpStream,
     peer: SocketAddr,
     router: Router,
     rules: Rules,
     closed: watch::Receiver<bool>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<Handed>> {
     set_options(&socket)?;
-    let site = Site { router, peer: Hop::new(peer.ip()), stalled: Stalled::default() };
+    let mut site =
+        Site { router, peer: Hop::new(peer.ip()), stalled: Stalled::default(), slot: None };
     match rules.tls.clone() {
         None => {
             let http2 = tokio::time::timeout(rules.header_timeout, speaks_http2(&socket)).await;
-            let socket = WriteDeadline::new(socket, rules.write_timeout, site.stalled.clone());
+            let mut socket = WriteDeadline::new(socket, rules.write_timeout, site.stalled.clone());
             match http2 {
-                Ok(http2) => speak(socket, http2?, site, rules, closed).await,
-                Err(_) => say_timeout(socket, rules.header_timeout).await,
+                Ok(Ok(false)) => {
+                    let write_timeout = rules.write_timeout;
+                    let slot: Arc<Slot> = Arc::default();
+                    socket.tell(Arc::clone(&slot));
+                    site.slot = Some(slot);
+                    let handed = speak_http1(socket, site, rules, closed).await?;
+                    return Ok(handed.map(|(stream, socket, early)| {
+                        Handed::new(stream, socket.into_inner(), early, write_timeout)
+                    }));
+                }
+                Ok(http2) => speak(socket, http2?, site, rules, closed).await?,
+                Err(_) => say_timeout(socket, rules.header_timeout).await?,
             }
         }
         // Boxed: connections in cleartext would be as large as those with a session.
-        Some(tls) => Box::pin(over_tls(socket, &tls, site, rules, closed)).await,
+        Some(tls) => Box::pin(over_tls(socket, &tls, site, rules, closed)).await?,
     }
+    Ok(None)
 }
 
 /// Shakes hands and speaks what was agreed on.
@@ -227,7 +239,7 @@ where
 {
     match http2 {
         true => speak_http2(socket, site, rules, closed).await,
-        false => speak_http1(socket, site, rules, closed).await,
+        false => speak_http1(socket, site, rules, closed).await.map(drop),
     }
 }
 
@@ -237,12 +249,17 @@ struct Site {
     router: Router,
     peer: Hop,
     stalled: Stalled,
+    /// Where a stream may wait for the socket, if it may have that.
+    slot: Option<Arc<Slot>>,
 }
 
 impl Site {
     async fn answer(self, mut request: Request<Incoming>) -> io::Result<Response> {
         request.extensions_mut().insert(self.peer);
         request.extensions_mut().insert(self.stalled);
+        if let Some(slot) = &self.slot {
+            slot.offer(&mut request);
+        }
         // The router itself cannot fail.
         let Ok(response) = self.router.oneshot(request.map(Body::new)).await;
         if response.extensions().get::<Unanswered>().is_some() {
@@ -290,15 +307,18 @@ where
     }
 }
 
+/// Serves one connection, up to its end or to a stream that it is handed to. Of the latter also
+/// says how many bytes the client had sent beyond its request.
 async fn speak_http1<S>(
     socket: S,
     site: Site,
     rules: Rules,
     mut closed: watch::Receiver<bool>,
-) -> anyhow::Result<()>
+) -> anyhow::Result<Option<(Stream, S, usize)>>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let slot = site.slot.clone();
     // Boxed: hyper gives the socket back only where the request's future can be moved.
     let service = service_fn(move |request| Box::pin(site.clone().answer(request)));
     let mut connection = http1::Builder::new()
@@ -315,17 +335,28 @@ where
             until_closed = None;
             Pin::new(&mut connection).graceful_shutdown();
         }
-        connection.poll_without_shutdown(cx)
+        match (connection.poll_without_shutdown(cx), &slot) {
+            (Poll::Pending, Some(slot)) => {
+                slot.take().map_or(Poll::Pending, |s| Poll::Ready(Ok(Some(s))))
+            }
+            (ended, _) => ended.map_ok(|()| None),
+        }
     });
     let ended = ended.await;
-    let mut socket = connection.into_parts().io.into_inner();
+    let parts = connection.into_parts();
+    let mut socket = parts.io.into_inner();
     match ended {
-        Err(error) if error.is_timeout() => say_timeout(socket, rules.header_timeout).await,
-        ended => {
-            let shut = tokio::time::timeout(rules.write_timeout, socket.shutdown()).await;
-            ended?;
-            Ok(shut??)
+        Ok(Some(stream)) => Ok(Some((stream, socket, parts.read_buf.len()))),
+        Ok(None) => {
+            tokio::time::timeout(rules.write_timeout, socket.shutdown()).await??;
+            Ok(None)
         }
+        Err(error) if error.is_timeout() => {
+            say_timeout(socket, rules.header_timeout).await?;
+            Ok(None)
+        }
+        // Nothing more is written: a client that takes nothing would be waited for once more.
+        Err(error) => Err(error.into()),
     }
 }
 

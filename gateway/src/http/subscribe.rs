@@ -10,6 +10,7 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use tokio::time::Instant;
 
+use super::handoff::Offer;
 use super::openapi::params::{LastEventId, ReadRoom, Rooms, StreamQuery, UserHeader, UserQuery};
 use super::openapi::schemas::ReadProblems;
 use super::quota::Share;
@@ -29,6 +30,7 @@ use crate::problem::{Problem, ProblemKind};
 use crate::replay::{Begun, NotBegun};
 use crate::shutdown::Phase;
 use crate::telemetry::metrics;
+use crate::wire::chunk::Framing;
 use crate::wire::{self, Connected, StartKind, Variant};
 
 /// A stream of one room, or of every type of an id.
@@ -194,8 +196,10 @@ async fn open(
         begun.feed.when_slow(slow);
     }
 
+    let offer = request.extensions().get::<Offer>().cloned();
     let terms = Terms {
         variant,
+        framing: if offer.is_some() { Framing::Chunks } else { Framing::ByLibrary },
         heartbeat_form,
         heartbeat: settings.heartbeat,
         retry: settings.retry,
@@ -214,7 +218,10 @@ async fn open(
         Connection::new(begun.feed, preamble, terms, Arc::clone(app), protocol, Box::new(permit));
     let protocol = protocol.as_str();
     tracing::debug!(rooms = patterns.len(), replayed = begun.replayed, protocol, "stream opened");
-    Ok(event_stream(Body::new(connection)))
+    Ok(match offer {
+        Some(offer) => offer.answer(event_stream(Body::empty()), connection),
+        None => event_stream(Body::new(connection)),
+    })
 }
 
 /// The places of one stream, given back with it.

@@ -164,6 +164,16 @@ impl Ring {
         self.first + self.entries.len() as u64
     }
 
+    /// Has `waker` woken when something comes. Returns who was to be woken, to be dropped outside
+    /// of the lock: the last waker of a task drops the task, and with it a seat.
+    fn wait(&mut self, slot: usize, waker: &Waker) -> Option<Waker> {
+        let slot = &mut self.wakers[slot];
+        if slot.as_ref().is_some_and(|own| own.will_wake(waker)) {
+            return None;
+        }
+        slot.replace(waker.clone())
+    }
+
     fn drop_oldest(&mut self) -> Option<Entry> {
         let entry = self.entries.pop_front()?;
         self.bytes -= entry.item.size();
@@ -195,9 +205,32 @@ impl Seat {
         most: usize,
         into: &mut Vec<(Arc<Item>, Option<Bytes>)>,
     ) -> Result<(), Missed> {
+        self.take_and(most, into, |_, _| None::<()>).map(drop)
+    }
+
+    /// The same; if that is all, also asks for `waker` to be woken when more comes, and says so.
+    pub(super) fn take_or_wait(
+        &mut self,
+        most: usize,
+        into: &mut Vec<(Arc<Item>, Option<Bytes>)>,
+        waker: &Waker,
+    ) -> Result<bool, Missed> {
+        let asked = self.take_and(most, into, |ring, slot| Some(ring.wait(slot, waker)))?;
+        // Dropped outside of the lock.
+        Ok(asked.is_some())
+    }
+
+    /// What is pending, and under the same lock `at_end` of it if that is all.
+    fn take_and<T>(
+        &mut self,
+        most: usize,
+        into: &mut Vec<(Arc<Item>, Option<Bytes>)>,
+        at_end: impl FnOnce(&mut Ring, usize) -> Option<T>,
+    ) -> Result<Option<T>, Missed> {
         let mut ring = self.room.ring.lock();
         let skip = ring.skip(self.place)?;
         let before = into.len();
+        into.reserve(ring.entries.len().saturating_sub(skip).min(most));
         for entry in ring.entries.iter_mut().skip(skip).take(most) {
             if let (None, After::Broadcast(positions)) = (&entry.id_line, &entry.item.after) {
                 let vector = positions.vector_so_far(&self.room.pattern.id);
@@ -209,7 +242,7 @@ impl Seat {
         if let Some((last, _)) = into[before..].last() {
             self.next_seq = last.seq + 1;
         }
-        Ok(())
+        Ok(if self.place == ring.end() { at_end(&mut ring, self.slot) } else { None })
     }
 
     /// The number of the next pending event, if there is one.
@@ -268,13 +301,8 @@ impl Seat {
         if self.place != ring.end() {
             return false;
         }
-        let slot = &mut ring.wakers[self.slot];
-        if slot.as_ref().is_some_and(|w| w.will_wake(waker)) {
-            return true;
-        }
-        let old = slot.replace(waker.clone());
+        let old = ring.wait(self.slot, waker);
         drop(ring);
-        // Outside of the lock: the last waker of a task drops the task, and with it a seat.
         drop(old);
         true
     }

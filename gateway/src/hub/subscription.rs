@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -57,6 +57,8 @@ pub struct Subscription {
     /// read must not give each reader lines of its own for ever.
     unknown_until: Option<Instant>,
     taken: Vec<(Arc<Item>, Option<Bytes>)>,
+    /// It has taken all there was, and who polled for that is woken when more comes.
+    waits: bool,
     /// What becomes of it when it falls off the tail of a ring.
     slow: Slow,
 }
@@ -81,6 +83,7 @@ impl Subscription {
             own,
             unknown_until,
             taken: Vec::new(),
+            waits: false,
             slow: Slow::Disconnect,
         }
     }
@@ -104,6 +107,12 @@ impl Subscription {
         }
     }
 
+    /// Whether what was polled for last was all there was: who polled is woken when more comes, and
+    /// need not look again before that.
+    pub fn waits(&self) -> bool {
+        self.waits
+    }
+
     /// The next events, in order, up to about `most_bytes`; or none, if there is a hole before
     /// them, which [`Self::take_gap`] then has. Waits while there is nothing.
     ///
@@ -116,13 +125,15 @@ impl Subscription {
         most_bytes: usize,
         out: &mut Vec<Delivery>,
     ) -> Poll<Result<(), Lagged>> {
+        self.waits = false;
         loop {
             let bytes = self.take_first(most_bytes, out);
             if matches!(self.first.front(), Some(Next::Gap(_))) {
                 return Poll::Ready(Ok(()));
             }
             if self.first.is_empty() && bytes < most_bytes {
-                let took = self.take_live();
+                let took = self.take_live(cx.waker());
+                out.reserve(self.taken.len());
                 for (item, id_line) in std::mem::take(&mut self.taken) {
                     self.deliver(item, id_line, out);
                 }
@@ -138,7 +149,9 @@ impl Subscription {
                 return Poll::Ready(Ok(()));
             }
             // Only others' events may have been pending: go on until a seat really waits.
-            if self.first.is_empty() && self.seats.iter().all(|seat| seat.wait(cx.waker())) {
+            if self.waits
+                || self.first.is_empty() && self.seats.iter().all(|seat| seat.wait(cx.waker()))
+            {
                 return Poll::Pending;
             }
         }
@@ -169,10 +182,12 @@ impl Subscription {
         bytes
     }
 
-    /// Takes what is pending into `taken`, several rooms merged in the order of their routing.
-    fn take_live(&mut self) -> Result<(), Missed> {
+    /// Takes what is pending into `taken`, several rooms merged in the order of their routing. If one
+    /// room has no more, `waker` waits for it.
+    fn take_live(&mut self, waker: &Waker) -> Result<(), Missed> {
         if let [seat] = self.seats.as_mut_slice() {
-            return seat.take(BATCH, &mut self.taken);
+            self.waits = seat.take_or_wait(BATCH, &mut self.taken, waker)?;
+            return Ok(());
         }
         while self.taken.len() < BATCH {
             // Before the rooms are looked at, one after the other: of two events that are routed

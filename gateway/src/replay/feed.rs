@@ -157,6 +157,12 @@ impl Feed {
         }
     }
 
+    /// Whether what was polled for last was all there was: who polled is woken when more comes.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        matches!(&self.state, State::Live(subscription) if subscription.waits())
+    }
+
     /// What a heartbeat may say now: everything below it was written or was not for this reader.
     /// `None` while something is pending.
     pub fn current(&mut self) -> Option<Cursor> {

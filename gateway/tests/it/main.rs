@@ -12,6 +12,7 @@ mod dead_letters;
 mod drain;
 mod faults;
 mod foreign;
+mod handoff;
 mod history;
 mod hostile;
 mod kafka_log;

@@ -3,6 +3,7 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::disconnect::Stalled;
+use crate::http::handoff::Slot;
 use crate::telemetry::metrics;
 
 /// A socket whose writes fail when the peer takes nothing for too long. Without it a client that
@@ -23,12 +25,24 @@ pub(super) struct WriteDeadline<S> {
     stalled: Stalled,
     /// Armed while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Told when what was written is flushed.
+    slot: Option<Arc<Slot>>,
 }
 
 impl<S> WriteDeadline<S> {
     /// Lets a write to `inner` wait for `limit`.
     pub(super) fn new(inner: S, limit: Duration, stalled: Stalled) -> Self {
-        Self { inner, limit, stalled, waiting: None }
+        Self { inner, limit, stalled, waiting: None, slot: None }
+    }
+
+    /// From now on tells `slot` when what was written is flushed.
+    pub(super) fn tell(&mut self, slot: Arc<Slot>) {
+        self.slot = Some(slot);
+    }
+
+    /// The socket, without its deadline.
+    pub(super) fn into_inner(self) -> S {
+        self.inner
     }
 
     fn check<T>(
@@ -84,7 +98,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteDeadline<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
+        if let Some(slot) = &self.slot {
+            slot.flushed();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
