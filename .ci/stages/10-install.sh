@@ -1,11 +1,13 @@
 # What the later stages need beyond the Rust toolchain: Java and Maven for the real Kafka, a real
-# Redis and the certificates to test its TLS, curl.
+# Redis and the certificates to test its TLS, real proxies, curl.
 # budget: 3 min
 set -euo pipefail
 missing=()
 command -v javac >/dev/null || missing+=(default-jdk-headless)
 command -v mvn >/dev/null || missing+=(maven)
 command -v redis-server >/dev/null || missing+=(redis-server)
+command -v nginx >/dev/null || missing+=(nginx-light)
+command -v haproxy >/dev/null || missing+=(haproxy)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v curl >/dev/null || missing+=(curl)
 command -v perl >/dev/null || missing+=(perl)

@@ -30,3 +30,4 @@ mod tidy;
 mod tls;
 mod undelivered;
 mod versions;
+mod ways;

@@ -5,8 +5,10 @@ pub mod config;
 pub mod gateway;
 pub mod http;
 pub mod http2;
+pub mod proxy;
 pub mod recording;
 pub mod stream;
 pub mod tls;
+pub mod ways;
 
 pub use tidegate_rig::{eventually, kafka, redis};

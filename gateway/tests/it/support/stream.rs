@@ -111,7 +111,8 @@ impl Stream {
     }
 }
 
-fn parse(text: &str) -> Block {
+/// Reads one block.
+pub fn parse(text: &str) -> Block {
     let mut block = Block::default();
     for line in text.lines().filter(|line| !line.is_empty()) {
         match line.split_once(':').expect("a field") {
