@@ -297,7 +297,7 @@ over_every_log! {
 
     what_the_window_no_longer_has_is_read_back_from_the_log(backend, deployment) {
         // Next to nothing stays in the window.
-        let pods = backend.pods_with(deployment, &["--log-window-age=1ms"]).await;
+        let pods = backend.pods_with(deployment, &["--log-window-age=50ms"]).await;
         let last = &pods[pods.len() - 1];
         let streams = "/v1/subscribe/events/a/types/t";
         let mut stream = Stream::connect(pods[0].public(), streams, &[]).await.0;
