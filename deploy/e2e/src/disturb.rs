@@ -69,7 +69,7 @@ pub(crate) async fn under_load(
     let from = Instant::now();
     let acted = act(&load, notes).await;
     let took = from.elapsed();
-    let acted = acted.and(all_hear(&load, CALM).await);
+    let acted = acted.and(all_settle(site, &load).await);
     let unfinished = load.finish().await;
     let mut outcome = Outcome::of(&load, began, Vec::new());
     outcome.surprises.extend(unfinished);
@@ -93,6 +93,18 @@ pub(crate) async fn under_load(
     let spread = back.last().copied().unwrap_or_default() - first;
     notes.disturbed.push(Disturbed { name, readers, took, outcome, peak, spread });
     acted
+}
+
+/// Waits until every reader is served by a pod that is there, and goes on. One that was deleted with
+/// force serves on for a while.
+async fn all_settle(site: &Site, load: &Load) -> Result<()> {
+    let pods = site.main.pods().await?;
+    let is_there = |name: &String| pods.iter().any(|pod| pod.name == *name && !pod.is_leaving);
+    until("every reader is served by a living pod", PATIENCE, async || {
+        Ok(load.books().all(|book| book.pod.as_ref().is_some_and(is_there)).then_some(()))
+    })
+    .await?;
+    all_hear(load, CALM).await
 }
 
 /// Waits until every reader has had so many events more.
