@@ -37,7 +37,7 @@ pub(super) async fn run(site: &Site, notes: &mut Notes) -> Result<()> {
     let delays = measure(ways.into(), &direct(0), &id, EVENTS, EVERY).await?;
     notes.delays = delays;
     let (own, rest) = notes.delays.split_at(2);
-    let own = own.iter().max_by(|a, b| a.p99().total_cmp(&b.p99())).context("two")?;
+    let own = own.iter().max_by(|a, b| a.p90().total_cmp(&b.p90())).context("two")?;
     let (control, ways) = rest.split_last().context("four")?;
     let late: Vec<(String, Option<String>)> =
         ways.iter().map(|way| (way.name.clone(), way.is_late(own))).collect();
