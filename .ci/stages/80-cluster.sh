@@ -60,6 +60,8 @@ export LC_WITH_PROMETHEUS=${LC_WITH_PROMETHEUS:-$LC_WITH_KEDA}
 # What is left out the report says. `no-rights` waits a minute and a half for the kubelet alone.
 flags=(--without no-rights)
 [ "$LC_WITH_KEDA$LC_WITH_PROMETHEUS" = 11 ] || flags+=(--without autoscale)
+# Where the cluster itself has to be built first there is no time for those that wait longest.
+[ -x "$cache/bin/traefik" ] || flags+=(--without second --without janitor)
 if ! kubectl get --raw /readyz >/dev/null 2>&1; then
   # Also after the budget's TERM. What was cut off half-way is taken down as well.
   trap '"$cluster/down.sh"' EXIT
