@@ -10,6 +10,7 @@ mod install;
 mod janitor;
 mod leader;
 mod no_rights;
+mod printed;
 mod restart;
 mod rotate;
 mod scale;
@@ -58,6 +59,8 @@ pub(crate) enum Scenario {
     NoRights,
     /// helm upgrade with changed values
     Upgrade,
+    /// The commands that helm install prints
+    Printed,
     /// helm test
     Test,
     /// helm uninstall leaves nothing
@@ -109,6 +112,7 @@ impl Scenario {
             Self::Second => second::run(site, notes).await,
             Self::NoRights => no_rights::run(site, notes).await,
             Self::Upgrade => upgrade::run(site, notes).await,
+            Self::Printed => printed::run(site, notes).await,
             Self::Test => test::run(site, notes).await,
             Self::Uninstall => uninstall::run(site, notes).await,
         }
