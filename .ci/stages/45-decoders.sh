@@ -1,5 +1,5 @@
 # lz4 payloads as other languages' libraries decode them.
-# budget: 2 min
+# budget: 1 min
 set -euo pipefail
 for tool in python3 npm node go; do
   command -v "$tool" >/dev/null || { echo "$tool is missing"; exit 1; }
