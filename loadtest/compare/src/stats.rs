@@ -9,7 +9,12 @@ pub struct Estimate {
     pub low: f64,
     /// The interval's upper end; the largest run where there are too few.
     pub high: f64,
+    /// There are enough runs for 95 %: six.
+    pub is_confident: bool,
 }
+
+/// The fewest runs of which the smallest and the largest have the true median between them with 95 %.
+const ENOUGH: usize = 6;
 
 impl Estimate {
     /// Of these runs; `None` of none. The interval is that of the order statistics, which asks
@@ -21,7 +26,7 @@ impl Estimate {
         let n = runs.len();
         let (low, high) = (*runs.get(outside(n))?, *runs.get(n - 1 - outside(n))?);
         let median = f64::midpoint(runs[(n - 1) / 2], runs[n / 2]);
-        Some(Self { median, low, high })
+        Some(Self { median, low, high, is_confident: n >= ENOUGH })
     }
 }
 
@@ -51,12 +56,10 @@ mod tests {
             assert_eq!(outside(n), below, "{n}");
         }
         let runs: Vec<f64> = (1..=9).rev().map(f64::from).collect();
-        let expected = Estimate { median: 5.0, low: 2.0, high: 8.0 };
+        let expected = Estimate { median: 5.0, low: 2.0, high: 8.0, is_confident: true };
         assert_eq!(Estimate::of(&runs), Some(expected));
-        assert_eq!(
-            Estimate::of(&[2.0, 1.0]).map(|e| (e.median, e.low, e.high)),
-            Some((1.5, 1.0, 2.0))
-        );
+        let few = Estimate { median: 1.5, low: 1.0, high: 2.0, is_confident: false };
+        assert_eq!(Estimate::of(&[2.0, 1.0]), Some(few));
         assert_eq!(Estimate::of(&[]), None);
     }
 }

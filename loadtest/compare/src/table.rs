@@ -57,12 +57,13 @@ fn judged(outcome: &Outcome, target: &Target) -> String {
         None => outcome.figure(Kind::Tidegate, figure),
     };
     let compared = against.map_or_else(String::new, |other| format!(" × {other}"));
-    let Some(Estimate { median, low, high }) = found else {
+    let Some(Estimate { median, low, high, is_confident }) = found else {
         return format!("{figure}: at most {most}{compared}: not measured");
     };
+    let interval = if is_confident { "95 %" } else { "all runs" };
     let verdict = if median <= most { "reached" } else { "NOT reached" };
     format!(
-        "{figure}: {median:.2}{compared} (95 %: {low:.2} to {high:.2}), at most {most}: {verdict}"
+        "{figure}: {median:.2}{compared} ({interval}: {low:.2} to {high:.2}), at most {most}: {verdict}"
     )
 }
 
@@ -88,8 +89,8 @@ mod tests {
             "|  | CPU µs/delivery | user µs |",
             "| tidegate | 3.00 | 0.25 |",
             "| floor, one write each | 2.00 | 0.25 |",
-            "- CPU µs/delivery: 1.50 × floor, one write each (95 %: 1.50 to 1.50), at most 1.15: NOT reached",
-            "- user µs: 0.25 (95 %: 0.25 to 0.25), at most 0.5: reached",
+            "- CPU µs/delivery: 1.50 × floor, one write each (all runs: 1.50 to 1.50), at most 1.15: NOT reached",
+            "- user µs: 0.25 (all runs: 0.25 to 0.25), at most 0.5: reached",
             "- syscalls/delivery: at most 1.01: not measured",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\nin\n{text}");
