@@ -31,8 +31,7 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 /// The system's root certificates cannot be read, which only an `https` address asks for.
 pub fn http_client(base: &Url) -> Result<reqwest::Client, reqwest::Error> {
-    // It fails when the process has a provider already, and any will do.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    provide_crypto();
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())
@@ -43,6 +42,12 @@ pub fn http_client(base: &Url) -> Result<reqwest::Client, reqwest::Error> {
         builder = builder.tls_certs_only([]);
     }
     builder.build()
+}
+
+/// Gives this process's TLS clients their cryptography.
+pub fn provide_crypto() {
+    // It fails when the process has a provider already, and any will do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// An error and everything that it came from, in one line.

@@ -133,14 +133,7 @@ mod tests {
 
     use super::*;
     use crate::auth::Rules;
-    use crate::config::AuthMode;
 
-    const RULES: Rules = Rules {
-        mode: AuthMode::Hmac,
-        max_lifetime: None,
-        require_body_hash: false,
-        legacy_signature: false,
-    };
     const SECOND: Duration = Duration::from_secs(1);
 
     fn keys(text: &str) -> Keys {
@@ -148,7 +141,7 @@ mod tests {
     }
 
     fn ring() -> Keyring {
-        Keyring::new(Arc::new(Verifier::new(RULES, keys("old:1"))), Keys::default())
+        Keyring::new(Arc::new(Verifier::new(Rules::SIGNED, keys("old:1"))), Keys::default())
     }
 
     fn kids(ring: &Keyring) -> Vec<String> {

@@ -104,14 +104,6 @@ mod tests {
 
     use super::*;
     use crate::auth::{Rules, Verifier};
-    use crate::config::AuthMode;
-
-    const RULES: Rules = Rules {
-        mode: AuthMode::Hmac,
-        max_lifetime: None,
-        require_body_hash: false,
-        legacy_signature: false,
-    };
 
     fn ring(verifier: &Arc<Verifier>) -> Keyring {
         Keyring::new(Arc::clone(verifier), Keys::parse("fixed:zero").expect("keys"))
@@ -137,7 +129,7 @@ mod tests {
     async fn a_changed_file_is_taken_and_a_bad_one_is_not() {
         let dir = tempfile::tempdir().expect("dir");
         let path = dir.path().join("keys");
-        let verifier = Arc::new(Verifier::new(RULES, Keys::default()));
+        let verifier = Arc::new(Verifier::new(Rules::SIGNED, Keys::default()));
         let kids = kids_after(&verifier, &path, || fs::write(&path, "a:one").expect("write")).await;
         assert_eq!(kids, ["fixed", "a"]);
         for bad in [&b""[..], b"a", b"\xFF", b"fixed:other", &[b'#'; (1 << 20) + 1]] {
@@ -167,7 +159,7 @@ mod tests {
         }
         symlink("v1", at("..data")).expect("symlink");
         symlink("..data/keys", at("keys")).expect("symlink");
-        let verifier = Arc::new(Verifier::new(RULES, Keys::default()));
+        let verifier = Arc::new(Verifier::new(Rules::SIGNED, Keys::default()));
         assert_eq!(kids_after(&verifier, &at("keys"), || ()).await, ["fixed", "a"]);
         let swap = || {
             symlink("v2", at("..next")).expect("symlink");

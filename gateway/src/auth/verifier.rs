@@ -27,6 +27,17 @@ pub struct Rules {
     pub legacy_signature: bool,
 }
 
+#[cfg(test)]
+impl Rules {
+    /// Requests are signed, and nothing more is asked for.
+    pub(crate) const SIGNED: Self = Self {
+        mode: AuthMode::Hmac,
+        max_lifetime: None,
+        require_body_hash: false,
+        legacy_signature: false,
+    };
+}
+
 impl From<&config::Auth> for Rules {
     fn from(auth: &config::Auth) -> Self {
         Self {

@@ -128,7 +128,7 @@ impl Room {
 
     /// Moves out everybody who waits, to be woken without the lock.
     pub(super) fn take_wakers(&self, into: &mut Vec<Waker>) {
-        into.extend(self.ring.lock().wakers.iter_mut().filter_map(Option::take));
+        self.ring.lock().take_wakers(into);
     }
 
     /// Moves out everybody who waits if something new at `now` is to be read at once.
@@ -137,7 +137,7 @@ impl Room {
         let readers = ring.readers();
         let next = ring.rounds.next(readers, now);
         if next == Next::Wake {
-            into.extend(ring.wakers.iter_mut().filter_map(Option::take));
+            ring.take_wakers(into);
         }
         next
     }
@@ -146,7 +146,7 @@ impl Room {
     pub(super) fn begin_round(&self, now: Instant, into: &mut Vec<Waker>) {
         let mut ring = self.ring.lock();
         ring.rounds.begin(now);
-        into.extend(ring.wakers.iter_mut().filter_map(Option::take));
+        ring.take_wakers(into);
     }
 
     pub(super) fn readers(&self) -> usize {
@@ -155,6 +155,11 @@ impl Room {
 }
 
 impl Ring {
+    /// Moves out everybody who waits.
+    fn take_wakers(&mut self, into: &mut Vec<Waker>) {
+        into.extend(self.wakers.iter_mut().filter_map(Option::take));
+    }
+
     fn readers(&self) -> usize {
         self.wakers.len() - self.free.len()
     }

@@ -11,7 +11,7 @@ use kube::{Client, Config};
 use tokio::sync::OnceCell;
 use tower::{BoxError, ServiceBuilder};
 
-use crate::client::chain;
+use crate::client::{chain, provide_crypto};
 
 /// How long a request to the API server may take.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -143,8 +143,7 @@ async fn connect() -> Result<Client, Refusal> {
     let unknown = |error: &(dyn std::error::Error + 'static)| Refusal::Unknown(chain(error));
     let mut config = Config::infer().await.map_err(|error| unknown(&error))?;
     config.default_retry = false;
-    // It fails when the process has a provider already, and any will do.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    provide_crypto();
     let https = config.rustls_https_connector().map_err(|error| unknown(&error))?;
     let auth = config.auth_layer().map_err(|error| unknown(&error))?;
     let service = ServiceBuilder::new()

@@ -9,7 +9,7 @@ use reqwest::redirect::Policy;
 use serde::Deserialize;
 
 use super::pods::PodView;
-use crate::client::chain;
+use crate::client::{chain, provide_crypto};
 
 /// How long a pod has for its answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -40,8 +40,7 @@ pub(super) struct Peers {
 impl Peers {
     /// Reaches pods at this port.
     pub(super) fn new(port: u16) -> Result<Self, reqwest::Error> {
-        // It fails when the process has a provider already, and any will do.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        provide_crypto();
         let http = reqwest::Client::builder()
             .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())

@@ -45,31 +45,19 @@ impl Framing {
         id_line: Option<&Bytes>,
         out: &mut VecDeque<Bytes>,
     ) -> usize {
+        let length =
+            id_line.map_or_else(|| frame.block_len(), |line| line.len() + frame.body_len());
         match (self, id_line) {
-            (Self::ByLibrary, None) => {
-                let block = frame.block();
-                let length = block.len();
-                out.push_back(block);
-                length
-            }
-            (Self::ByLibrary, Some(line)) => {
-                let body = frame.body();
-                let length = line.len() + body.len();
-                out.extend([line.clone(), body]);
-                length
-            }
-            (Self::Chunks, None) => {
-                out.push_back(frame.chunk());
-                frame.block_len()
-            }
+            (Self::ByLibrary, None) => out.push_back(frame.block()),
+            (Self::ByLibrary, Some(line)) => out.extend([line.clone(), frame.body()]),
+            (Self::Chunks, None) => out.push_back(frame.chunk()),
             (Self::Chunks, Some(line)) => {
-                let length = line.len() + frame.body_len();
                 let mut head = size_line(length).into_bytes();
                 head.extend_from_slice(line);
                 out.extend([head.into(), frame.rest_of_chunk()]);
-                length
             }
         }
+        length
     }
 
     /// Puts what a stream that ends by itself ends with.

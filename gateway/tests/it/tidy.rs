@@ -143,6 +143,17 @@ fn the_architecture_page_names_files_that_exist() {
 }
 
 #[test]
+fn no_page_has_a_merge_left_in_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = ["../README.md", "ARCHITECTURE.md", "../loadtest/README.md", "../deploy/README.md"];
+    for page in pages {
+        let text = fs::read_to_string(root.join(page)).expect(page);
+        let left = text.lines().find(|line| line.starts_with("<<<<<<<") || *line == "=======");
+        assert_eq!(left, None, "{page}");
+    }
+}
+
+#[test]
 fn the_readmes_table_is_the_settings() {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let readme = fs::read_to_string(readme).expect("README.md");

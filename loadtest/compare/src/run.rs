@@ -125,14 +125,13 @@ impl Plan {
         };
         command
             .args(row.swarm)
+            .args(kind.paths())
             .args(["--url", &server.url(), "--pid", &server.pid().to_string()])
             .arg("--metrics-json")
             .arg(&figures)
             .stdout(Stdio::null());
         if row.swarm[0] == "fanout" {
-            command.args(kind.flags(row.batch)).args(["--seconds", &seconds.to_string()]);
-        } else if kind == Kind::Nchan {
-            command.arg("--subscribe-path=/sub?id={id}");
+            command.args(kind.style(row.batch)).args(["--seconds", &seconds.to_string()]);
         }
         let status = command.status().await.context("swarm, or perf, cannot be started")?;
         server.end().await;

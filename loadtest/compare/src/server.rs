@@ -52,16 +52,22 @@ impl Kind {
         self != Self::Nchan || (Path::new(NCHAN).exists() && Path::new(NGINX).exists())
     }
 
-    /// swarm's flags that say how to speak with it; in a batch if it takes one.
+    /// swarm's flags that say where its streams are and where it is published to.
     #[must_use]
-    pub fn flags(self, batch: bool) -> &'static [&'static str] {
+    pub fn paths(self) -> &'static [&'static str] {
+        match self {
+            Self::Nchan => &["--subscribe-path=/sub?id={id}", "--publish-path=/pub?id={id}"],
+            _ => &[],
+        }
+    }
+
+    /// swarm's flags that say how it is published to; in a batch if it takes one.
+    #[must_use]
+    pub fn style(self, batch: bool) -> &'static [&'static str] {
         match self {
             Self::Tidegate | Self::Floor | Self::FloorBatched if batch => &["--style=batch"],
             Self::Tidegate | Self::Floor | Self::FloorBatched => &[],
-            Self::Axum => &["--style=raw"],
-            Self::Nchan => {
-                &["--style=raw", "--subscribe-path=/sub?id={id}", "--publish-path=/pub?id={id}"]
-            }
+            Self::Axum | Self::Nchan => &["--style=raw"],
         }
     }
 

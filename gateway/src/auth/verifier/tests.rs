@@ -6,12 +6,7 @@ use crate::auth::signature::{SignatureError, body_hash, sign_legacy};
 use crate::event::{EventType, Room};
 
 const NOW: u64 = 1_763_700_000;
-const RULES: Rules = Rules {
-    mode: AuthMode::Hmac,
-    max_lifetime: None,
-    require_body_hash: false,
-    legacy_signature: false,
-};
+const RULES: Rules = Rules::SIGNED;
 
 fn keys(text: &str) -> Keys {
     Keys::parse(text).expect("keys")

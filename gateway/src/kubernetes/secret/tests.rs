@@ -7,16 +7,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 use crate::auth::{Keys, Rules, Verifier};
-use crate::config::AuthMode;
 use crate::kubernetes::api_server::{ApiServer, Mood};
 use crate::kubernetes::eventually;
 
-const RULES: Rules = Rules {
-    mode: AuthMode::Hmac,
-    max_lifetime: None,
-    require_body_hash: false,
-    legacy_signature: false,
-};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A pod that follows the Secret `keys`, beside a key of its settings.
@@ -29,7 +22,7 @@ struct Pod {
 impl Pod {
     fn follow(server: &ApiServer) -> Self {
         let fixed = Keys::parse("fixed:zero").expect("keys");
-        let verifier = Arc::new(Verifier::new(RULES, fixed.clone()));
+        let verifier = Arc::new(Verifier::new(Rules::SIGNED, fixed.clone()));
         let ring = Arc::new(Keyring::new(Arc::clone(&verifier), fixed));
         let cluster = Cluster::of(Client::new(server.router(), "ns"));
         let followed = Arc::clone(&ring);
