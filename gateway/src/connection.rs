@@ -25,7 +25,7 @@ use self::wheel::Alarm;
 use crate::auth::verifier::GrantState;
 use crate::clock::now_ms;
 use crate::disconnect::{Disconnect, Stalled};
-use crate::hub::{Delivery, Gap};
+use crate::hub::{Delivery, Gap, Manner, Outlet};
 use crate::replay::{Ended, Feed, Turn};
 use crate::shutdown::Phase;
 use crate::telemetry::metrics::{self, Protocol};
@@ -259,9 +259,31 @@ impl<E: Ends> Connection<E> {
         [self.granted_until, self.terms.ages_at, self.drain_at].into_iter().flatten().min()
     }
 
+    /// Leaves a stream that waits to the fan-out, which writes what comes to `outlet`, as chunks,
+    /// until the stream is polled again.
+    pub fn park(&mut self, outlet: &Arc<impl Outlet + 'static>) {
+        let (variant, until, opened_ms) = (self.terms.variant, self.next_end(), self.opened_ms);
+        if self.ended.is_none() && self.pending.is_empty() {
+            let outlet = || Arc::clone(outlet) as Arc<dyn Outlet>;
+            self.feed.park(|| Manner { outlet: outlet(), variant, until, opened_ms });
+        }
+    }
+
+    /// Takes the stream back from the fan-out.
+    fn unpark(&mut self) {
+        let Some(unparked) = self.feed.unpark() else { return };
+        if let Some(at) = unparked.wrote_at {
+            self.last_written = at;
+        }
+        if !unparked.rest.is_empty() {
+            self.pending.push_back(unparked.rest);
+        }
+    }
+
     /// What is to be written, framed: never empty, `None` at the end. Whoever takes a part of a
     /// block puts the rest back to the front.
     pub fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<Option<&mut VecDeque<Bytes>>> {
+        self.unpark();
         // What is left from an earlier poll: meanwhile that one was woken, perhaps by more.
         self.is_fresh = self.pending.is_empty();
         if self.is_fresh {

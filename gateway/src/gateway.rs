@@ -85,6 +85,7 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
     let mailman = tokio::spawn(mailman.run(Arc::clone(&log), no_more_letters.clone()));
     let promises =
         tokio::spawn(Arc::clone(&undelivered).run(Arc::clone(&log), Arc::clone(&hub), letters));
+    lanes(&hub)?;
     let wheel = Wheel::new();
     let alarms = tokio::spawn(Arc::clone(&wheel).run());
     let rounds = tokio::spawn(rounds(Arc::clone(&hub)));
@@ -233,6 +234,18 @@ async fn drain(
     }
 }
 
+/// The threads that write to parked readers.
+fn lanes(hub: &Arc<Hub>) -> anyhow::Result<()> {
+    for number in 0..hub.lanes() {
+        let hub = Arc::clone(hub);
+        std::thread::Builder::new()
+            .name(format!("fan-out-{number}"))
+            .spawn(move || hub.run_lane(number))
+            .context("no thread for the fan-out")?;
+    }
+    Ok(())
+}
+
 /// Wakes the readers of large rooms when what they have to write was gathered.
 async fn rounds(hub: Arc<Hub>) {
     loop {
@@ -312,6 +325,8 @@ fn bounds(config: &Config) -> Bounds {
         window_age: config.log.window_age,
         value_bytes: config.limits.body_bytes,
         queue_bytes: config.stream.queue_bytes,
+        // The other half of the cores reads the log, answers publishers and opens streams.
+        lanes: std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
         spelling: Spelling {
             json_depth: config.limits.json_depth,
             lz4_min_bytes: config.stream.lz4_min_bytes,

@@ -4,16 +4,19 @@
 //! routing. Those of rooms with readers become [`Item`]s and are pushed to the rooms' rings.
 //! Everything is bounded by one budget of bytes (`log.window_bytes`) and one of time.
 
+mod batch;
 pub mod facts;
 mod fallen;
 mod gathering;
 mod history;
 pub mod item;
+mod lanes;
 mod opening;
 mod overflow;
 pub mod positions;
 mod resume;
 mod room;
+mod row;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -23,7 +26,6 @@ mod window;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Waker;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -35,6 +37,7 @@ pub use item::{Budget, Item, Spelling};
 pub use opening::{Opened, Partly, Subscribed};
 pub use resume::{Behind, Gap, Plan, Planned, Since, Start};
 pub use room::Lagged;
+pub use row::{Manner, Outlet, Unparked};
 pub(crate) use subscription::pass as passes;
 pub use subscription::{Delivery, Subscription};
 
@@ -46,6 +49,7 @@ use crate::log::letter::Outbox;
 use crate::log::record::Record;
 use gathering::Gathering;
 use item::{After, Shared};
+use lanes::{Lanes, Woken};
 use positions::Positions;
 use room::{Room, Seat};
 use window::{Chain, Window};
@@ -63,6 +67,8 @@ pub struct Bounds {
     pub value_bytes: usize,
     /// How events are spelled.
     pub spelling: Spelling,
+    /// How many threads run a lane each; 0: whoever routes writes to all parked readers.
+    pub lanes: usize,
 }
 
 /// The log has not said yet where its shards are: nobody can be given a cursor.
@@ -114,7 +120,7 @@ struct State {
     rooms: HashMap<EventId, IdRooms, foldhash::fast::RandomState>,
     touched: Vec<Arc<Room>>,
     gathering: Gathering,
-    wakers: Vec<Waker>,
+    woken: Woken,
 }
 
 /// The hub of a pod.
@@ -125,6 +131,7 @@ pub struct Hub {
     /// merged as far as this. Beside the lock, so that such readers do not take it at every look.
     settled: AtomicU64,
     gathers: Notify,
+    lanes: Lanes,
     items: Arc<Shared>,
     bounds: Bounds,
     hasher: foldhash::fast::FixedState,
@@ -146,10 +153,11 @@ impl Hub {
                 rooms: HashMap::default(),
                 touched: Vec::new(),
                 gathering: Gathering::default(),
-                wakers: Vec::new(),
+                woken: Woken::default(),
             }),
             settled: AtomicU64::new(0),
             gathers: Notify::new(),
+            lanes: Lanes::new(bounds.lanes),
             items: Arc::new(Shared { spelling, budget, letters }),
             bounds,
             hasher: foldhash::fast::FixedState::default(),
@@ -179,7 +187,7 @@ impl Hub {
     /// begins elsewhere than it was: they come back with their cursors and are told of the hole.
     pub fn start(&self, shard: Shard, from: Position, log_start: Offset) {
         let mut guard = self.state.lock();
-        let State { positions, window, rooms, wakers, .. } = &mut *guard;
+        let State { positions, window, rooms, woken, .. } = &mut *guard;
         let before = positions.get(shard).map(|state| state.position);
         window.forget(shard);
         positions.start(shard, from, log_start);
@@ -187,14 +195,12 @@ impl Hub {
             let fed = |id: &EventId| positions.shards_for(id).any(|s| s == shard);
             for room in rooms.iter().filter(|(id, _)| fed(id)).flat_map(|(_, rooms)| &rooms.0) {
                 room.cut();
-                room.take_wakers(wakers);
+                room.wake(woken);
             }
         }
-        let wakers = std::mem::take(wakers);
+        let mut woken = std::mem::take(woken);
         drop(guard);
-        for waker in wakers {
-            waker.wake();
-        }
+        self.lanes.wake(&mut woken);
     }
 
     /// What lies before the place where `shard` began is older than `time`, in milliseconds since
@@ -207,7 +213,7 @@ impl Hub {
     pub fn route(&self, batch: impl IntoIterator<Item = (Record, Fate)>) -> Routed {
         let mut routed = Routed::default();
         let now = Instant::now();
-        let mut wakers = {
+        let mut woken = {
             let mut state = self.state.lock();
             for (record, fate) in batch {
                 if !state.positions.pass(&record) {
@@ -227,20 +233,18 @@ impl Hub {
                 }
             }
             self.evict(&mut state, now);
-            let State { touched, gathering, wakers, .. } = &mut *state;
+            let State { touched, gathering, woken, .. } = &mut *state;
             for room in touched.drain(..) {
-                if gathering.wake(room, now, wakers) {
+                if gathering.wake(room, now, woken) {
                     self.gathers.notify_one();
                 }
             }
-            std::mem::take(wakers)
+            std::mem::take(woken)
         };
         // Without the lock: a woken reader's first step is to take it.
-        for waker in wakers.drain(..) {
-            waker.wake();
-        }
-        // The buffer goes back, so that a batch for a large room does not grow a new one.
-        self.state.lock().wakers = wakers;
+        self.lanes.wake(&mut woken);
+        // The buffers go back, so that a batch for a large room does not grow new ones.
+        self.state.lock().woken = woken;
         routed
     }
 

@@ -7,12 +7,12 @@
 //! fills a write.
 
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Hub;
+use super::lanes::Woken;
 use super::room::Room;
 
 /// What a round takes for each reader: a write to a socket on one core, about.
@@ -101,8 +101,8 @@ pub(super) struct Gathering(Vec<(Instant, Arc<Room>)>);
 impl Gathering {
     /// Wakes the readers of `room`, or sees to it that they are. True if somebody has to look
     /// earlier than was known.
-    pub(super) fn wake(&mut self, room: Arc<Room>, now: Instant, wakers: &mut Vec<Waker>) -> bool {
-        match room.next_round(now, wakers) {
+    pub(super) fn wake(&mut self, room: Arc<Room>, now: Instant, woken: &mut Woken) -> bool {
+        match room.next_round(now, woken) {
             Next::Later(at) => {
                 let is_earlier = self.0.iter().all(|(due, _)| at < *due);
                 self.0.push((at, room));
@@ -117,18 +117,16 @@ impl Hub {
     /// Begins the rounds that are due, and says when the next one is.
     pub fn wake_gathered(&self) -> Option<Instant> {
         let now = Instant::now();
-        let mut wakers = Vec::new();
+        let mut woken = Woken::default();
         let next = {
             let mut state = self.state.lock();
             let waiting = &mut state.gathering.0;
             for (_, room) in waiting.extract_if(.., |(due, _)| *due <= now) {
-                room.begin_round(now, &mut wakers);
+                room.begin_round(now, &mut woken);
             }
             waiting.iter().map(|(due, _)| *due).min()
         };
-        for waker in wakers {
-            waker.wake();
-        }
+        self.lanes.wake(&mut woken);
         next
     }
 

@@ -5,17 +5,24 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::batch::Pending;
 use super::fallen::Fallen;
 use super::gathering::{Next, Rounds};
 use super::item::{After, Item};
+use super::lanes::Woken;
+use super::row::{Manner, Parked, Row, SEATS, Unparked};
 use crate::event::Pattern;
-use crate::wire;
+use crate::wire::{self, Variant};
+
+/// How many events are taken at once for parked readers.
+const BATCH: usize = 64;
 
 /// A reader whose stream has to end: it fell off the tail of a ring, or its log was replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +57,16 @@ struct Ring {
     /// One slot a reader: whom to wake when something comes.
     wakers: Vec<Option<Waker>>,
     free: Vec<usize>,
+    /// Where those are parked who need not be woken; the slots in the same order.
+    rows: Vec<Seats>,
     rounds: Rounds,
+}
+
+/// A row, and how many have a seat in it.
+#[derive(Debug)]
+struct Seats {
+    row: Arc<Row>,
+    taken: usize,
 }
 
 /// A room that has readers.
@@ -58,14 +74,19 @@ struct Ring {
 pub(super) struct Room {
     pub(super) pattern: Pattern,
     ring: Mutex<Ring>,
+    /// The ring's end, beside its lock.
+    end: AtomicU64,
 }
 
 /// A reader's seat in a room: its place in the ring and its slot among the wakers.
 #[derive(Debug)]
 pub(super) struct Seat {
     pub(super) room: Arc<Room>,
+    row: Arc<Row>,
     place: u64,
     slot: usize,
+    /// The fan-out writes to its socket, and knows its place.
+    is_parked: bool,
     /// Events with a lower number were taken, or routed before it was taken.
     next_seq: u64,
     /// Whether it wants what fell off the tail kept.
@@ -74,7 +95,7 @@ pub(super) struct Seat {
 
 impl Room {
     pub(super) fn new(pattern: Pattern) -> Self {
-        Self { pattern, ring: Mutex::default() }
+        Self { pattern, ring: Mutex::default(), end: AtomicU64::new(0) }
     }
 
     /// Takes a seat at the end of the ring: what is pushed from now on, the first of it with the
@@ -86,7 +107,15 @@ impl Room {
             ring.wakers.len() - 1
         });
         let place = ring.end();
-        Seat { room: Arc::clone(self), place, slot, next_seq, wants_fallen: false }
+        Seat {
+            room: Arc::clone(self),
+            row: ring.sit(slot),
+            place,
+            slot,
+            is_parked: false,
+            next_seq,
+            wants_fallen: false,
+        }
     }
 
     /// Appends an event. What no longer fits in `most_bytes`, or has left the window
@@ -106,6 +135,25 @@ impl Room {
             }
         }
         ring.trim(first_seq);
+        self.end.store(ring.end(), Ordering::Release);
+    }
+
+    /// Where the ring ends: the place of what will be pushed next.
+    pub(super) fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// What is pending for a parked reader at `place`.
+    pub(super) fn pending(&self, place: u64, variant: Variant) -> Pending {
+        let mut taken = Vec::new();
+        let end = {
+            let mut ring = self.ring.lock();
+            let Ok(skip) = ring.skip(place) else { return Pending::ForTask };
+            ring.copy(&self.pattern, skip, BATCH, &mut taken);
+            ring.end()
+        };
+        // Without the lock: events may have to be encoded.
+        Pending::of(&taken, place, end, variant)
     }
 
     /// Lets everybody who sits here fall off the tail: what comes next does not follow what they
@@ -117,6 +165,7 @@ impl Room {
         ring.entries.clear();
         ring.bytes = 0;
         ring.fallen.clear();
+        self.end.store(ring.end(), Ordering::Release);
     }
 
     /// Lets go of what has left the window.
@@ -127,26 +176,26 @@ impl Room {
     }
 
     /// Moves out everybody who waits, to be woken without the lock.
-    pub(super) fn take_wakers(&self, into: &mut Vec<Waker>) {
-        self.ring.lock().take_wakers(into);
+    pub(super) fn wake(self: &Arc<Self>, into: &mut Woken) {
+        self.ring.lock().wake(self, into);
     }
 
     /// Moves out everybody who waits if something new at `now` is to be read at once.
-    pub(super) fn next_round(&self, now: Instant, into: &mut Vec<Waker>) -> Next {
+    pub(super) fn next_round(self: &Arc<Self>, now: Instant, into: &mut Woken) -> Next {
         let mut ring = self.ring.lock();
         let readers = ring.readers();
         let next = ring.rounds.next(readers, now);
         if next == Next::Wake {
-            ring.take_wakers(into);
+            ring.wake(self, into);
         }
         next
     }
 
     /// Moves out everybody who waits: a round begins that was due.
-    pub(super) fn begin_round(&self, now: Instant, into: &mut Vec<Waker>) {
+    pub(super) fn begin_round(self: &Arc<Self>, now: Instant, into: &mut Woken) {
         let mut ring = self.ring.lock();
         ring.rounds.begin(now);
-        ring.take_wakers(into);
+        ring.wake(self, into);
     }
 
     pub(super) fn readers(&self) -> usize {
@@ -155,9 +204,57 @@ impl Room {
 }
 
 impl Ring {
-    /// Moves out everybody who waits.
-    fn take_wakers(&mut self, into: &mut Vec<Waker>) {
-        into.extend(self.wakers.iter_mut().filter_map(Option::take));
+    /// Moves out everybody who waits in `room`, whose ring it is.
+    fn wake(&mut self, room: &Arc<Room>, into: &mut Woken) {
+        into.wakers.extend(self.wakers.iter_mut().filter_map(Option::take));
+        for Seats { row, .. } in &self.rows {
+            let parked = row.parked();
+            if parked > 0 {
+                into.rows.push((Arc::clone(room), Arc::clone(row)));
+                into.parked += parked;
+            }
+        }
+    }
+
+    /// The row of `slot`, whose seat is taken.
+    fn sit(&mut self, slot: usize) -> Arc<Row> {
+        let at = slot / SEATS;
+        if self.rows.len() <= at {
+            self.rows.reserve_exact(1);
+            self.rows.push(Seats { row: Arc::new(Row::new()), taken: 0 });
+        }
+        let seats = &mut self.rows[at];
+        seats.taken += 1;
+        Arc::clone(&seats.row)
+    }
+
+    /// Gives the seat of `slot` back.
+    fn leave(&mut self, slot: usize) {
+        self.free.push(slot);
+        let seats = &mut self.rows[slot / SEATS];
+        seats.taken -= 1;
+        if seats.taken == 0 {
+            seats.row.clear();
+        }
+    }
+
+    /// Copies up to `most` entries from the one at `skip` on, each with its shared `id:` line where
+    /// the item has none of its own.
+    fn copy(
+        &mut self,
+        pattern: &Pattern,
+        skip: usize,
+        most: usize,
+        into: &mut Vec<(Arc<Item>, Option<Bytes>)>,
+    ) {
+        into.reserve(self.entries.len().saturating_sub(skip).min(most));
+        for entry in self.entries.iter_mut().skip(skip).take(most) {
+            if let (None, After::Broadcast(positions)) = (&entry.id_line, &entry.item.after) {
+                let vector = positions.vector_so_far(&pattern.id);
+                entry.id_line = Some(wire::id_line(&vector));
+            }
+            into.push((Arc::clone(&entry.item), entry.id_line.clone()));
+        }
     }
 
     fn readers(&self) -> usize {
@@ -235,14 +332,7 @@ impl Seat {
         let mut ring = self.room.ring.lock();
         let skip = ring.skip(self.place)?;
         let before = into.len();
-        into.reserve(ring.entries.len().saturating_sub(skip).min(most));
-        for entry in ring.entries.iter_mut().skip(skip).take(most) {
-            if let (None, After::Broadcast(positions)) = (&entry.id_line, &entry.item.after) {
-                let vector = positions.vector_so_far(&self.room.pattern.id);
-                entry.id_line = Some(wire::id_line(&vector));
-            }
-            into.push((Arc::clone(&entry.item), entry.id_line.clone()));
-        }
+        ring.copy(&self.room.pattern, skip, most, into);
         self.place += (into.len() - before) as u64;
         if let Some((last, _)) = into[before..].last() {
             self.next_seq = last.seq + 1;
@@ -312,6 +402,34 @@ impl Seat {
         true
     }
 
+    /// Leaves the seat to the fan-out, which from now on writes to its socket. Only for a reader that
+    /// asked to be woken; false if something has come since.
+    pub(super) fn park(&mut self, manner: Manner) -> bool {
+        let (room, place, slot, next_seq) = (&self.room, self.place, self.slot, self.next_seq);
+        self.is_parked = self.row.park(slot % SEATS, |parked| {
+            let mut ring = room.ring.lock();
+            if place != ring.end() {
+                return None;
+            }
+            let waker = ring.wakers[slot].take()?;
+            // Under this lock: what is pushed next finds it.
+            parked.fetch_add(1, Ordering::Relaxed);
+            Some(Parked::new(manner, waker, place, next_seq))
+        });
+        self.is_parked
+    }
+
+    /// Takes the seat back, if it is parked. From then on nobody else writes to its socket.
+    pub(super) fn unpark(&mut self) -> Option<Unparked> {
+        if !std::mem::take(&mut self.is_parked) {
+            return None;
+        }
+        let parked = self.row.unpark(self.slot % SEATS)?;
+        self.place = parked.place;
+        self.next_seq = parked.next_seq;
+        Some(parked.unparked())
+    }
+
     /// Whether nothing is pending.
     pub(super) fn is_drained(&self) -> bool {
         let ring = self.room.ring.lock();
@@ -321,9 +439,10 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.unpark();
         let mut ring = self.room.ring.lock();
         let old = ring.wakers[self.slot].take();
-        ring.free.push(self.slot);
+        ring.leave(self.slot);
         if self.wants_fallen {
             ring.fallen.seats -= 1;
             if ring.fallen.seats == 0 {

@@ -15,6 +15,7 @@ use super::item::{After, Item};
 use super::overflow::Next;
 use super::resume::Gap;
 use super::room::{Lagged, Missed, Seat};
+use super::row::{Manner, Unparked};
 use super::wanted::is_for;
 use crate::config::Slow;
 use crate::cursor::Cursor;
@@ -111,6 +112,24 @@ impl Subscription {
     /// need not look again before that.
     pub fn waits(&self) -> bool {
         self.waits
+    }
+
+    /// Leaves the reader to the fan-out, if all it waits for is what everybody in its room gets: it
+    /// is written to as `manner` says, and whoever polled last is woken for everything else.
+    pub fn park(&mut self, manner: impl FnOnce() -> Manner) {
+        if self.waits
+            && self.own.is_none()
+            && self.first.is_empty()
+            && let [seat] = self.seats.as_mut_slice()
+        {
+            seat.park(manner());
+        }
+    }
+
+    /// Takes the reader back from the fan-out, if it was left to it. To be called before anything
+    /// else is.
+    pub fn unpark(&mut self) -> Option<Unparked> {
+        self.seats.first_mut()?.unpark()
     }
 
     /// The next events, in order, up to about `most_bytes`; or none, if there is a hole before

@@ -31,6 +31,7 @@ pub(in crate::hub) fn bounds() -> Bounds {
         window_age: Duration::from_secs(600),
         queue_bytes: 1 << 20,
         value_bytes: 64 << 20,
+        lanes: 0,
         spelling: Spelling { json_depth: 16, lz4_min_bytes: 1024 },
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 use super::{Reading, Step};
 use crate::config::Slow;
 use crate::cursor::Cursor;
-use crate::hub::{Delivery, Gap, Item, Lagged, Subscription};
+use crate::hub::{Delivery, Gap, Item, Lagged, Manner, Subscription, Unparked};
 use crate::telemetry::metrics::{self, ReplayFrom};
 use crate::wire;
 
@@ -161,6 +161,21 @@ impl Feed {
     #[must_use]
     pub fn waits(&self) -> bool {
         matches!(&self.state, State::Live(subscription) if subscription.waits())
+    }
+
+    /// Leaves the reader to the fan-out, if it is live and that can do all there is to do.
+    pub fn park(&mut self, manner: impl FnOnce() -> Manner) {
+        if let State::Live(subscription) = &mut self.state {
+            subscription.park(manner);
+        }
+    }
+
+    /// Takes the reader back from the fan-out, before anything else is asked of it.
+    pub fn unpark(&mut self) -> Option<Unparked> {
+        match &mut self.state {
+            State::Live(subscription) => subscription.unpark(),
+            State::Replaying(_) => None,
+        }
     }
 
     /// What a heartbeat may say now: everything below it was written or was not for this reader.

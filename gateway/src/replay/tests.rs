@@ -50,6 +50,7 @@ impl Pod {
             window_age: Duration::from_secs(600),
             queue_bytes: 1 << 20,
             value_bytes: 1 << 20,
+            lanes: 0,
             spelling: Spelling { json_depth: 16, lz4_min_bytes: 1024 },
         };
         let hub = Hub::new(bounds, letters.clone());

@@ -62,6 +62,7 @@ fn pod() -> Arc<Hub> {
         window_age: Duration::from_secs(600),
         queue_bytes: 1 << 20,
         value_bytes: 1 << 20,
+        lanes: 0,
         spelling: Spelling { json_depth: 16, lz4_min_bytes: 1024 },
     };
     let (letters, _) = outbox(&Config::default());

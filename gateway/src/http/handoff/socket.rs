@@ -3,16 +3,19 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use tokio::io::AsyncWrite as _;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::Stream;
+use crate::hub::Outlet;
 
 /// The most bytes that a client may send after its request, in all. There is nothing to say on a
 /// stream; what comes is thrown away, and who goes on sending is cut.
@@ -25,7 +28,8 @@ const PIECES: usize = 128;
 /// A stream and its socket. Ends when either does; cleaning up is dropping it.
 pub(in crate::http) struct Handed {
     stream: Stream,
-    socket: TcpStream,
+    /// Shared with the fan-out while the stream waits for nothing but events.
+    socket: Arc<TcpStream>,
     write_timeout: Duration,
     /// Since when the client takes nothing of what is pending.
     blocked_since: Option<Instant>,
@@ -41,7 +45,13 @@ impl Handed {
         early: usize,
         write_timeout: Duration,
     ) -> Self {
-        Self { stream, socket, write_timeout, blocked_since: None, discarded: early }
+        Self {
+            stream,
+            socket: Arc::new(socket),
+            write_timeout,
+            blocked_since: None,
+            discarded: early,
+        }
     }
 
     /// Waits until the client is gone, and says how. What it sends is thrown away.
@@ -63,19 +73,27 @@ impl Handed {
         }
     }
 
-    /// Writes until the stream is over, and then that there is no more.
+    /// Writes until the stream is over, and then that there is no more. While the stream waits it is
+    /// left to the fan-out.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let Some(pending) = ready!(self.stream.poll_pending(cx)) else {
-                return Pin::new(&mut self.socket).poll_shutdown(cx);
-            };
-            let blocked_since = &mut self.blocked_since;
-            match poll_write_pending(&mut self.socket, pending, blocked_since, cx) {
-                Poll::Ready(Ok(())) if self.stream.waits() => return Poll::Pending,
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return self.poll_blocked(cx),
+            match self.stream.poll_pending(cx) {
+                Poll::Ready(None) => {
+                    return Poll::Ready(SockRef::from(&*self.socket).shutdown(Shutdown::Write));
+                }
+                Poll::Ready(Some(pending)) => {
+                    let blocked_since = &mut self.blocked_since;
+                    match poll_write_pending(&self.socket, pending, blocked_since, cx) {
+                        Poll::Ready(Ok(())) if self.stream.waits() => {}
+                        Poll::Ready(Ok(())) => continue,
+                        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                        Poll::Pending => return self.poll_blocked(cx),
+                    }
+                }
+                Poll::Pending => {}
             }
+            self.stream.park(&self.socket);
+            return Poll::Pending;
         }
     }
 
@@ -84,6 +102,12 @@ impl Handed {
         let since = *self.blocked_since.get_or_insert_with(Instant::now);
         ready!(self.stream.poll_blocked(cx, since + self.write_timeout));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
+    }
+}
+
+impl Outlet for TcpStream {
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.try_write(bytes)
     }
 }
 
@@ -109,20 +133,25 @@ impl Future for Handed {
 /// Writes all that is pending, in one call if the kernel takes it. What it does not take stays in
 /// front, so nothing comes between the two parts of a chunk.
 fn poll_write_pending(
-    socket: &mut TcpStream,
+    socket: &TcpStream,
     pending: &mut VecDeque<Bytes>,
     blocked_since: &mut Option<Instant>,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
     while let Some(first) = pending.front() {
-        let socket = Pin::new(&mut *socket);
+        ready!(socket.poll_write_ready(cx))?;
         let wrote = if pending.len() == 1 {
-            ready!(socket.poll_write(cx, first))?
+            socket.try_write(first)
         } else {
             let mut pieces = [IoSlice::new(&[]); PIECES];
             let used = pieces.iter_mut().zip(pending.iter());
             let count = used.map(|(piece, bytes)| *piece = IoSlice::new(bytes)).count();
-            ready!(socket.poll_write_vectored(cx, &pieces[..count]))?
+            socket.try_write_vectored(&pieces[..count])
+        };
+        let wrote = match wrote {
+            // It is no longer ready, and the next look waits until it is.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            wrote => wrote?,
         };
         if wrote == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));

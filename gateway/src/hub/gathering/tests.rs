@@ -2,7 +2,7 @@
 //! fall off.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake};
+use std::task::{Context, Poll, Wake, Waker};
 
 use super::*;
 use crate::event::Pattern;
