@@ -18,6 +18,7 @@ use crate::connection::wheel::Wheel;
 use crate::consumer::{Consumer, Dedupe};
 use crate::health::{Health, Latch};
 use crate::http::admin::{self, Admin, ConnectionsReport, RoomReport};
+use crate::http::crew::Crew;
 use crate::http::listener::{self, Rules};
 use crate::http::quota::Quota;
 use crate::http::rate::Rate;
@@ -108,6 +109,7 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
     });
 
     let tracker = TaskTracker::new();
+    let crew = Arc::new(Crew::start(cores())?);
     let (close_public, public_closed) = watch::channel(false);
     let (close_admin, admin_closed) = watch::channel(false);
     let sockets = config.limits.connections + config.limits.held_refusals + SPARE_SOCKETS;
@@ -129,6 +131,7 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
         rules(SPARE_SOCKETS, None),
         admin_closed,
         admin_tracker,
+        Arc::clone(&crew),
     ));
     let public_task = tokio::spawn(listener::serve(
         public,
@@ -136,6 +139,7 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
         rules(sockets, tls.as_ref()),
         public_closed,
         tracker.clone(),
+        crew,
     ));
     health.set(Latch::Listener, Ok(()));
     tracing::info!(
@@ -319,6 +323,11 @@ async fn follow_certificate(tls: Option<Tls>) {
     }
 }
 
+/// The cores that this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 fn bounds(config: &Config) -> Bounds {
     Bounds {
         window_bytes: config.log.window_bytes,
@@ -326,7 +335,7 @@ fn bounds(config: &Config) -> Bounds {
         value_bytes: config.limits.body_bytes,
         queue_bytes: config.stream.queue_bytes,
         // The other half of the cores reads the log, answers publishers and opens streams.
-        lanes: std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
+        lanes: cores().div_ceil(2),
         spelling: Spelling {
             json_depth: config.limits.json_depth,
             lz4_min_bytes: config.stream.lz4_min_bytes,

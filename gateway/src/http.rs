@@ -5,6 +5,7 @@ pub mod batch;
 pub mod body;
 pub mod console;
 pub mod cors;
+pub mod crew;
 mod handoff;
 pub mod history;
 pub mod listener;

@@ -255,6 +255,21 @@ impl Log {
         }
     }
 
+    /// The same for an event with which no other comes.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub async fn publish_alone(
+        &self,
+        event: &NewEvent,
+        deadline: Instant,
+    ) -> Result<Receipt, PublishError> {
+        match self {
+            Self::Memory(log) => log.publish_alone(event),
+            Self::Kafka(_) | Self::Redis(_) => self.publish(event, deadline).await,
+        }
+    }
+
     /// Reads back a part of a shard, without moving anything: what is handed on to the sink does not
     /// change.
     ///

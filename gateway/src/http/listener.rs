@@ -35,6 +35,7 @@ use self::deadline::WriteDeadline;
 use self::served::Served;
 use self::streams::{Activity, Steps, Streams};
 use super::Places;
+use super::crew::Crew;
 use super::handoff::{Handed, Slot, Stream};
 use super::peer::Hop;
 use super::refusal::Unanswered;
@@ -89,14 +90,15 @@ pub fn bind(addr: SocketAddr) -> anyhow::Result<TcpListener> {
     bind().map_err(|error| anyhow::anyhow!("cannot listen on {addr}: {error}"))
 }
 
-/// Accepts until `closed` is true. Connections that are open then finish their request; streams
-/// end by themselves.
+/// Accepts until `closed` is true, and gives connections to `crew`. Those that are open then finish
+/// their request; streams end by themselves.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     rules: Rules,
     mut closed: watch::Receiver<bool>,
     tracker: TaskTracker,
+    crew: Arc<Crew>,
 ) {
     loop {
         let accepted = tokio::select! {
@@ -117,8 +119,15 @@ pub async fn serve(
             metrics::connection_refused(metrics::Refused::Sockets);
             continue;
         };
+        let (socket, handle) = match crew.take(socket) {
+            Ok(taken) => taken,
+            Err(error) => {
+                tracing::debug!(%peer, %error, "a connection could not be served");
+                continue;
+            }
+        };
         let requests = requests(socket, peer, router.clone(), rules.clone(), closed.clone());
-        tracker.spawn(Served::new(requests, peer, place));
+        tracker.spawn_on(Served::new(requests, peer, place), handle);
     }
 }
 

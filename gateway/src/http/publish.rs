@@ -127,16 +127,28 @@ async fn publish(
         .from_user(body.from_user.take())
         .inspect_err(|e| metrics::signature_failure(e.reason()))?;
     let event = body.into_event(audience, Delivery::of(&head.headers)?)?;
-    append(app, &event).await
+    let deadline = Instant::now() + app.config.publish.timeout;
+    let receipt = app.log.publish_alone(&event, deadline).await.map_err(problem_of)?;
+    receipt_for(app, &event, receipt, deadline).await
 }
 
-/// Appends `event` to the log within the request's patience, and says where it is. With a key the
-/// receipt waits until this pod has read the record back: only the log's order tells whether an
-/// earlier one was delivered in its place. A log that keeps keys itself has looked already, and
-/// has no such record.
+/// Appends an event of a batch to the log within the request's patience, and says where it is.
 pub(super) async fn append(app: &App, event: &NewEvent) -> Result<PublishReceipt, Problem> {
     let deadline = Instant::now() + app.config.publish.timeout;
     let receipt = app.log.publish(event, deadline).await.map_err(problem_of)?;
+    receipt_for(app, event, receipt, deadline).await
+}
+
+/// What the publisher of `event` is told. With a key the
+/// receipt waits until this pod has read the record back: only the log's order tells whether an
+/// earlier one was delivered in its place. A log that keeps keys itself has looked already, and
+/// has no such record.
+async fn receipt_for(
+    app: &App,
+    event: &NewEvent,
+    receipt: Receipt,
+    deadline: Instant,
+) -> Result<PublishReceipt, Problem> {
     let own = First {
         offset: receipt.offset,
         after: Position { next: receipt.offset.next(), tag: receipt.tag },

@@ -419,6 +419,11 @@ impl Seat {
         self.is_parked
     }
 
+    #[cfg(test)]
+    pub(super) fn row(&self) -> Arc<Row> {
+        Arc::clone(&self.row)
+    }
+
     /// Takes the seat back, if it is parked. From then on nobody else writes to its socket.
     pub(super) fn unpark(&mut self) -> Option<Unparked> {
         if !std::mem::take(&mut self.is_parked) {

@@ -244,3 +244,6 @@ impl Sent {
         metrics::sent_bytes(self.bytes);
     }
 }
+
+#[cfg(test)]
+mod tests;

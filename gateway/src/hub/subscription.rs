@@ -126,6 +126,11 @@ impl Subscription {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn row(&self) -> Arc<super::row::Row> {
+        self.seats[0].row()
+    }
+
     /// Takes the reader back from the fan-out, if it was left to it. To be called before anything
     /// else is.
     pub fn unpark(&mut self) -> Option<Unparked> {

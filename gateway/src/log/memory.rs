@@ -2,6 +2,9 @@
 //! offsets, `memory.max_bytes` and `memory.max_age` let go of the oldest, and a task of its own
 //! hands records on in order.
 //!
+//! Whoever appends a lone event hands it on as well, if nobody else does just then: to wake a task for
+//! it would take longer than all the rest.
+//!
 //! Nothing is queued for the reader: it reads from the log itself, so publishers never wait for
 //! it and nothing grows when it is slow. If the log lets go of records that it has not read, it
 //! goes on at the log's start, with another [`Sink::start`] for every shard it missed records of.
@@ -13,7 +16,8 @@ mod clock;
 mod letters;
 mod store;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -36,6 +40,9 @@ use crate::event::{Audience, NewEvent};
 /// What the dead letters' place is called.
 pub const DEAD_LETTERS: &str = "tidegate.dead-letters";
 
+/// How long the task that hands records on leaves it to a publisher who does.
+const RETRY: Duration = Duration::from_millis(1);
+
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
@@ -56,6 +63,8 @@ struct State {
 #[derive(Debug)]
 pub struct MemoryLog {
     shared: Arc<Shared>,
+    /// The task's own: with it goes the sink.
+    reading: Weak<Mutex<Reading>>,
     reader: JoinHandle<()>,
     letters: Mutex<Ring>,
 }
@@ -71,17 +80,43 @@ impl MemoryLog {
         let shared = Arc::new(Shared { state: Mutex::new(state), appended: Notify::new() });
         let mut look = tokio::time::interval(store::expire_every(settings));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let reading = Reading { shared: Arc::clone(&shared), sink, batch: Vec::new() };
+        let reading = Reading::begin(Arc::clone(&shared), Box::new(sink));
+        let own = Arc::new(Mutex::new(reading));
+        let reading = Arc::downgrade(&own);
+        let reader = tokio::spawn(read(Arc::clone(&shared), own, look));
         let letters = Mutex::new(Ring::new(settings.dead_letters_bytes));
-        Self { reader: tokio::spawn(reading.run(look)), shared, letters }
+        Self { shared, reading, reader, letters }
     }
 
-    /// Appends `event`.
+    /// Appends `event`. A task hands it on, with what is appended meanwhile.
     ///
     /// # Errors
     /// [`PublishError::TooLarge`] if it is larger than the whole log may be,
     /// [`PublishError::NotAccepted`] once the log is closed.
     pub fn publish(&self, event: &NewEvent) -> Result<Receipt, PublishError> {
+        let receipt = self.append(event)?;
+        self.shared.appended.notify_one();
+        Ok(receipt)
+    }
+
+    /// The same, and hands it on at once, unless that is being done already.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub fn publish_alone(&self, event: &NewEvent) -> Result<Receipt, PublishError> {
+        let receipt = self.append(event)?;
+        let reading = self.reading.upgrade();
+        match reading.as_ref().and_then(|reading| reading.try_lock()) {
+            Some(mut reading) => {
+                reading.hand_on();
+            }
+            // Whoever hands on may have taken its last look before.
+            None => self.shared.appended.notify_one(),
+        }
+        Ok(receipt)
+    }
+
+    fn append(&self, event: &NewEvent) -> Result<Receipt, PublishError> {
         let role = match &event.audience {
             Audience::Room(_) => Role::Events,
             Audience::Broadcast(_) => Role::Broadcast,
@@ -89,20 +124,16 @@ impl MemoryLog {
         let fields = fields_of(event);
         let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         let key = event.audience.record_key().as_bytes();
-        let receipt = {
-            let mut state = self.shared.state.lock();
-            if state.closed {
-                let why = "the embedded log is closed".to_owned();
-                return Err(PublishError::NotAccepted(why));
-            }
-            let now = state.clock.now();
-            state.store.append(role, key, fields, &event.data, now).map_err(|bytes| {
-                let why = format!("with {bytes} bytes it is larger than memory.max_bytes");
-                PublishError::TooLarge(why)
-            })?
-        };
-        self.shared.appended.notify_one();
-        Ok(receipt)
+        let mut state = self.shared.state.lock();
+        if state.closed {
+            let why = "the embedded log is closed".to_owned();
+            return Err(PublishError::NotAccepted(why));
+        }
+        let now = state.clock.now();
+        state.store.append(role, key, fields, &event.data, now).map_err(|bytes| {
+            let why = format!("with {bytes} bytes it is larger than memory.max_bytes");
+            PublishError::TooLarge(why)
+        })
     }
 
     /// Reads back a part of a shard. The records share the log's memory.
@@ -174,41 +205,56 @@ impl Drop for MemoryLog {
     }
 }
 
-/// The task that hands records on.
-struct Reading<S> {
+/// Hands records on whenever there are some, and looks after the log.
+async fn read(shared: Arc<Shared>, reading: Arc<Mutex<Reading>>, mut look: tokio::time::Interval) {
+    let mut told = Vec::new();
+    loop {
+        let Some(took) = reading.try_lock().map(|mut reading| reading.hand_on()) else {
+            // A publisher hands on. To wait for its lock would hold up this thread's other tasks.
+            tokio::time::sleep(RETRY).await;
+            continue;
+        };
+        tokio::select! {
+            biased;
+            _ = look.tick() => if let Some(mut reading) = reading.try_lock() {
+                // Who hands on just now makes every figure old.
+                reading.look_after(&mut told);
+            },
+            // Between two batches the streams of this thread get their turn.
+            () = tokio::task::yield_now(), if took => {}
+            () = shared.appended.notified(), if !took => {}
+        }
+    }
+}
+
+/// Who hands records on, and how far that has come.
+struct Reading {
     shared: Arc<Shared>,
-    sink: S,
+    sink: Box<dyn Sink>,
+    reader: Reader,
     batch: Vec<Record>,
 }
 
-impl<S: Sink> Reading<S> {
-    async fn run(mut self, mut look: tokio::time::Interval) {
-        let mut reader = self.begin();
-        let mut told = Vec::new();
-        loop {
-            let took = self.hand_on(&mut reader);
-            tokio::select! {
-                biased;
-                _ = look.tick() => self.look_after(&reader, &mut told),
-                // Between two batches the streams of this thread get their turn.
-                () = tokio::task::yield_now(), if took => {}
-                () = self.shared.appended.notified(), if !took => {}
-            }
-        }
+impl std::fmt::Debug for Reading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reading").field("reader", &self.reader).finish_non_exhaustive()
     }
+}
 
+impl Reading {
     /// Says what there is: an empty log, read to its end.
-    fn begin(&mut self) -> Reader {
+    fn begin(shared: Arc<Shared>, sink: Box<dyn Sink>) -> Self {
         let (sources, starts, tag, reader) = {
-            let store = &self.shared.state.lock().store;
+            let store = &shared.state.lock().store;
             let starts: Vec<_> = store.starts().collect();
             (store.sources().clone(), starts, store.tag(), store.reader())
         };
-        self.sink.sources(&sources);
-        self.start(&starts, tag);
-        self.sink.reachable(Ok(()));
-        self.sink.caught_up();
-        reader
+        let mut reading = Self { shared, sink, reader, batch: Vec::new() };
+        reading.sink.sources(&sources);
+        reading.start(&starts, tag);
+        reading.sink.reachable(Ok(()));
+        reading.sink.caught_up();
+        reading
     }
 
     fn start(&mut self, shards: &[(Shard, u64)], tag: Tag) {
@@ -219,11 +265,15 @@ impl<S: Sink> Reading<S> {
     }
 
     /// Hands the next batch on; false if there is none.
-    fn hand_on(&mut self, reader: &mut Reader) -> bool {
+    fn hand_on(&mut self) -> bool {
         let (restarted, tag) = {
-            let store = &self.shared.state.lock().store;
-            (store.take(reader, &mut self.batch), store.tag())
+            let State { store, closed, .. } = &*self.shared.state.lock();
+            if *closed {
+                return false;
+            }
+            (store.take(&mut self.reader, &mut self.batch), store.tag())
         };
+        let _closes = ClosesInPanic(Arc::clone(&self.shared));
         if !restarted.is_empty() {
             let shards = restarted.len();
             tracing::warn!(shards, "the embedded log let go of records before they were read");
@@ -238,11 +288,11 @@ impl<S: Sink> Reading<S> {
     }
 
     /// Lets go of what has become too old, and says how far behind the reader is.
-    fn look_after(&mut self, reader: &Reader, told: &mut Vec<Option<u64>>) {
+    fn look_after(&mut self, told: &mut Vec<Option<u64>>) {
         let (sources, lags) = {
             let State { store, clock, .. } = &mut *self.shared.state.lock();
             store.expire(clock.now());
-            (store.sources().clone(), store.lags(reader).collect::<Vec<_>>())
+            (store.sources().clone(), store.lags(&self.reader).collect::<Vec<_>>())
         };
         told.resize(lags.len(), None);
         for ((shard, lag), told) in lags.into_iter().zip(told) {
@@ -256,11 +306,15 @@ impl<S: Sink> Reading<S> {
     }
 }
 
-/// A sink that panicked takes the task with it. Receipts for events that nobody will ever be
-/// handed would be lies.
-impl<S> Drop for Reading<S> {
+/// A sink that panicked is handed nothing more. Receipts for events that nobody will ever be handed
+/// would be lies.
+struct ClosesInPanic(Arc<Shared>);
+
+impl Drop for ClosesInPanic {
     fn drop(&mut self) {
-        self.shared.state.lock().closed = true;
+        if std::thread::panicking() {
+            self.0.state.lock().closed = true;
+        }
     }
 }
 

@@ -242,6 +242,27 @@ async fn a_sink_that_stands_still_holds_no_publisher_up_and_is_told_what_it_miss
     assert_eq!(after, (held.log_start.0..=last.offset.0).collect::<Vec<_>>());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lone_event_is_handed_on_by_who_appends_it_unless_that_is_being_done() {
+    let sink = Recording::default();
+    let log = Arc::new(MemoryLog::open(&settings(1 << 20), sink.clone()));
+    log.publish_alone(&event(room("a"), "0")).expect("accepted");
+    assert_eq!(sink.records().len(), 1, "no task has had its turn since");
+
+    let (release, gate) = mpsc::channel();
+    sink.0.lock().gate = Some(gate);
+    let held_up = Arc::clone(&log);
+    let held_up = std::thread::spawn(move || held_up.publish_alone(&event(room("a"), "1")));
+    eventually("the sink has begun", || sink.0.lock().gate.is_none()).await;
+    log.publish_alone(&event(room("a"), "2")).expect("accepted");
+    assert_eq!(sink.records().len(), 1, "neither is it held up, nor does it overtake");
+    release.send(()).expect("the sink waits");
+    held_up.join().expect("no panic").expect("accepted");
+    eventually("the third", || sink.records().len() == 3).await;
+    let values: Vec<_> = sink.records().into_iter().map(|(_, _, value)| value).collect();
+    assert_eq!(values, ["0", "1", "2"]);
+}
+
 #[tokio::test]
 async fn lag_is_told_of_every_shard_and_is_none_when_all_was_read() {
     let sink = Recording::default();
