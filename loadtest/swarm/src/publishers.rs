@@ -48,6 +48,9 @@ pub struct Plan {
     pub rate: f64,
     /// Events that are due at once, in one room; the bursts are so far apart that the rate holds.
     pub burst: u32,
+    /// Neighbouring rooms whose events are due at once: a batch request has those of all of them.
+    /// A divisor of `rooms`, or the last rooms get more than their part.
+    pub across: usize,
     /// Size of an event's `data` in bytes.
     pub bytes: usize,
     /// For how long.
@@ -72,18 +75,24 @@ impl Plan {
     /// How many events are due.
     #[must_use]
     pub fn events(&self) -> u64 {
-        self.bursts() * u64::from(self.burst.max(1))
+        self.bursts() * self.at_once()
+    }
+
+    /// How many are due at once.
+    fn at_once(&self) -> u64 {
+        u64::from(self.burst.max(1)) * self.across.max(1) as u64
     }
 
     fn bursts(&self) -> u64 {
         let events = self.rate * self.duration.as_secs_f64();
         // At most a few hundred million: the command line is bounded.
-        (events / f64::from(self.burst.max(1))).round() as u64
+        let bursts = (events / self.at_once() as f64).round() as u64;
+        if self.rate > 0.0 { bursts.max(1) } else { 0 }
     }
 
     /// When a burst is due, in nanoseconds after the start.
     fn due(&self, burst: u64) -> u64 {
-        (burst as f64 * f64::from(self.burst.max(1)) / self.rate * 1e9) as u64
+        (burst as f64 * self.at_once() as f64 / self.rate * 1e9) as u64
     }
 }
 

@@ -169,6 +169,7 @@ fn publish_plan(plan: &publishers::Plan) -> Value {
     json!({
         "rate": plan.rate,
         "burst": plan.burst,
+        "across": plan.across,
         "bytes": plan.bytes,
         "seconds": plan.duration.as_secs_f64(),
         "connections": plan.connections,

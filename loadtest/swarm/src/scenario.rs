@@ -33,6 +33,9 @@ pub struct Load {
     pub settle: Duration,
     /// The end, once everything was published and nothing has come for so long.
     pub quiet: Duration,
+    /// The end in any case, so long after everything was published: what a server that is behind has
+    /// not delivered by then counts as lost.
+    pub catch_up: Duration,
     /// How long to read when nothing is published.
     pub read: Duration,
 }
@@ -187,8 +190,7 @@ impl Load {
         let expected = self.due(&outcome);
         let mut last = (readers.received(), clock::now());
         let quiet = clock::nanos(self.quiet);
-        // A server that is a whole run behind is not waited for without end.
-        wait_until(plan.duration + Duration::from_secs(120), || {
+        wait_until(self.catch_up, || {
             let received = readers.received();
             if received != last.0 {
                 last = (received, clock::now());

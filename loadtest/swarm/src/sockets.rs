@@ -8,7 +8,7 @@ use std::{
 
 use mio::net::TcpStream;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// How many of the 127.0.0.0/8 addresses connections may come from at most.
 pub const MOST_SOURCES: u32 = 200;
@@ -69,6 +69,15 @@ pub fn connected(stream: &TcpStream) -> io::Result<bool> {
     }
 }
 
+/// Ends a connection with a reset, so that it does not linger in `TIME_WAIT`.
+///
+/// Ten thousand that linger for a minute leave the next run's sources hardly a port, and the kernel
+/// searches for each: 700 µs a connection instead of 20.
+pub fn reset(stream: TcpStream) {
+    // Refused means that it lingers.
+    let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+}
+
 /// A listener that takes a rush of connections, and its address.
 ///
 /// # Errors
@@ -100,4 +109,21 @@ pub fn raise_open_files() -> u64 {
 /// Waits on one thread: short enough to notice, long enough to cost nothing.
 pub fn pause() {
     std::thread::park_timeout(Duration::from_millis(2));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, net::TcpListener};
+
+    use super::*;
+
+    #[test]
+    fn a_reset_connection_does_not_linger() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = connect(listener.local_addr().unwrap(), 1, None).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        reset(stream);
+        // Whoever is told of an end in good order has a peer that lingers.
+        assert_eq!(peer.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
 }

@@ -38,6 +38,7 @@ fn load(readers: subscribers::Plan, rate: f64, burst: u32, style: Style) -> Load
         rooms: readers.rooms(),
         rate,
         burst,
+        across: 1,
         bytes: 200,
         duration: Duration::from_secs(1),
         connections: 2,
@@ -55,6 +56,7 @@ fn load(readers: subscribers::Plan, rate: f64, burst: u32, style: Style) -> Load
         open: Duration::from_secs(10),
         settle: Duration::from_millis(10),
         quiet: Duration::from_secs(5),
+        catch_up: Duration::from_secs(60),
         read: Duration::ZERO,
     }
 }
@@ -80,6 +82,28 @@ fn every_reader_gets_every_event_once_and_in_order() -> Result {
         assert_eq!(report.expected, 120 / 3 * 60);
         floor.stop()?;
     }
+    Ok(())
+}
+
+#[test]
+fn one_request_may_have_the_events_of_many_rooms() -> Result {
+    for style in [Style::Batch, Style::Single] {
+        let floor = Floor::start("127.0.0.1:0".parse()?, Options::default())?;
+        let mut load = load(readers(&floor, 40, 1)?, 400.0, 1, style);
+        if let Some(publishers) = &mut load.publishers {
+            (publishers.across, publishers.pipeline) = (10, 10);
+        }
+        assert_complete(&load.run()?, 400);
+        floor.stop()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_slow_rate_has_at_least_one_burst() -> Result {
+    let floor = Floor::start("127.0.0.1:0".parse()?, Options::default())?;
+    assert_complete(&load(readers(&floor, 2, 2)?, 1.0, 20, Style::Batch).run()?, 20);
+    floor.stop()?;
     Ok(())
 }
 

@@ -207,6 +207,9 @@ pub(super) struct LoadArgs {
     /// Events that are due at once in a room
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=10_000))]
     burst: u32,
+    /// Neighbouring rooms whose events are due at once: one request with --style batch
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=10_000))]
+    across: u32,
     /// Size of an event's data in bytes [default: 200, latency 1024]
     #[arg(long, value_parser = value_parser!(u32).range(0..=1 << 20))]
     bytes: Option<u32>,
@@ -216,7 +219,7 @@ pub(super) struct LoadArgs {
     /// Connections of the publishers [default: one a room, at most 4]
     #[arg(long, value_parser = value_parser!(u32).range(1..=1_000))]
     publishers: Option<u32>,
-    /// Requests that one of them may have open at a time [default: the burst]
+    /// Requests that one of them may have open at a time [default: the burst, or --across]
     #[arg(long, value_parser = value_parser!(u32).range(1..=10_000))]
     pipeline: Option<u32>,
     /// Take the publishers' connections in turn: the order in a room is then the server's
@@ -252,6 +255,9 @@ pub(super) struct LoadArgs {
     /// The run ends when nothing has come for so many milliseconds
     #[arg(long, default_value_t = 2_000, value_parser = value_parser!(u64).range(10..=600_000))]
     quiet_ms: u64,
+    /// Seconds that a server may take, once everything was published, until everything has come
+    #[arg(long, default_value_t = 120.0, value_parser = between(0.1, 3_600.0))]
+    catch_up: f64,
 }
 
 impl LoadArgs {
@@ -276,10 +282,11 @@ impl LoadArgs {
             rooms: readers.rooms(),
             rate,
             burst: self.burst,
+            across: self.across as usize,
             bytes: self.bytes.unwrap_or(defaults.bytes) as usize,
             duration,
             connections: self.publishers.map_or(readers.rooms().min(4), |n| n as usize),
-            pipeline: self.pipeline.unwrap_or(self.burst) as usize,
+            pipeline: self.pipeline.unwrap_or(self.burst.max(self.across)) as usize,
             spread: self.spread,
             retries: self.retries,
             style: match self.style {
@@ -300,6 +307,7 @@ impl LoadArgs {
             open: self.connect.open(),
             settle: self.connect.settle(),
             quiet: Duration::from_millis(self.quiet_ms),
+            catch_up: Duration::from_secs_f64(self.catch_up),
             read: duration,
         })
     }

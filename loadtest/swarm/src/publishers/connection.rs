@@ -127,12 +127,12 @@ impl Connection {
         let now = clock::now();
         let ok = (200..300).contains(&self.status);
         let accepted = match (ok, desk.batch) {
-            (true, true) => accepted_lines(&self.response).min(job.count),
-            (true, false) => job.count,
+            (true, true) => accepted_lines(&self.response).min(job.events()),
+            (true, false) => job.events(),
             (false, _) => 0,
         };
         let outcome = &mut desk.outcome;
-        if accepted == job.count {
+        if accepted == job.events() {
             outcome.latency.record_between(job.due, now);
             outcome.service.record_between(job.sent, now);
         } else if outcome.refusal.is_none() {
@@ -148,10 +148,11 @@ impl Connection {
             return Ok(());
         }
         outcome.accepted += u64::from(accepted);
-        for _ in accepted..job.count {
+        // Which lines were refused is not looked at: those of the first rooms stand for them.
+        for n in 0..job.events() - accepted {
             outcome.refused.count(&format!("status {}", self.status));
+            outcome.refused_in[job.room + (n / job.count) as usize] += 1;
         }
-        outcome.refused_in[job.room] += u64::from(job.count - accepted);
         Ok(())
     }
 
@@ -172,7 +173,7 @@ impl Connection {
                 desk.outcome.retried += 1;
                 self.waiting.push_front(Job { tries: job.tries + 1, ..job });
             } else {
-                desk.outcome.unknown += u64::from(job.count);
+                desk.outcome.unknown += u64::from(job.events());
             }
         }
     }

@@ -4,18 +4,32 @@ use std::io::Write;
 
 use super::{Plan, Stamp, Style};
 
-/// One request's events: consecutive numbers of one room.
+/// One request's events: consecutive numbers of one room, or of each of some neighbours.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Job {
+    /// The first room.
     pub(super) room: usize,
+    /// How many rooms, all of them at the same number.
+    pub(super) rooms: u32,
     /// The first number.
     pub(super) seq: u64,
+    /// Numbers in each room.
     pub(super) count: u32,
     /// When it was due, in Unix nanoseconds.
     pub(super) due: u64,
     /// When its request was written.
     pub(super) sent: u64,
     pub(super) tries: u32,
+}
+
+impl Job {
+    pub(super) fn events(&self) -> u32 {
+        self.rooms * self.count
+    }
+
+    pub(super) fn in_rooms(&self) -> std::ops::Range<usize> {
+        self.room..self.room + self.rooms as usize
+    }
 }
 
 /// Writes requests into a buffer.
@@ -61,8 +75,10 @@ impl Writer {
                 self.body.push(b'}');
             }
             Style::Batch => {
-                for seq in job.seq..job.seq + u64::from(job.count) {
-                    let id = &self.ids[job.room];
+                let numbers = job.seq..job.seq + u64::from(job.count);
+                for (room, seq) in job.in_rooms().flat_map(|r| numbers.clone().map(move |n| (r, n)))
+                {
+                    let id = &self.ids[room];
                     let _ = write!(
                         self.body,
                         "{{\"event_id\":\"{id}\",\"event_type\":\"{}\",",
@@ -125,12 +141,18 @@ mod tests {
     use crate::target::Target;
 
     fn written(style: Style, bytes: usize, retries: u32) -> String {
+        let job = Job { room: 1, rooms: 1, seq: 41, count: 2, due: 1_700, sent: 1_800, tries: 0 };
+        written_job(&job, style, bytes, retries)
+    }
+
+    fn written_job(job: &Job, style: Style, bytes: usize, retries: u32) -> String {
         let origin = "http://127.0.0.1:1".parse().unwrap();
         let plan = Plan {
             target: Arc::new(Target::new(origin, "p", "t").unwrap()),
             rooms: 2,
             rate: 1.0,
             burst: 1,
+            across: 1,
             bytes,
             duration: Duration::from_secs(1),
             connections: 1,
@@ -141,9 +163,8 @@ mod tests {
             stamp: Stamp::Intended,
             patience: Duration::ZERO,
         };
-        let job = Job { room: 1, seq: 41, count: 2, due: 1_700, sent: 1_800, tries: 0 };
         let mut out = Vec::new();
-        Writer::new(&plan).write(&job, &mut out);
+        Writer::new(&plan).write(job, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -177,5 +198,11 @@ mod tests {
             })
             .collect();
         assert_eq!(keys, ["p-1-41", "p-1-42"]);
+
+        let job = Job { room: 0, rooms: 2, seq: 7, count: 1, due: 0, sent: 0, tries: 0 };
+        let across = written_job(&job, Style::Batch, 0, 1);
+        for (room, line) in across.split_once("\r\n\r\n").unwrap().1.lines().enumerate() {
+            assert!(line.contains(&format!("\"idempotency_key\":\"p-{room}-7\"")), "{line}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     io::{self, ErrorKind},
     net::TcpStream,
+    ops::Range,
     os::fd::AsRawFd,
     time::Duration,
 };
@@ -108,30 +109,47 @@ impl Pump {
             if due > now {
                 return;
             }
-            let rooms = self.plan.rooms as u64;
-            let room = usize::try_from(self.bursts % rooms).unwrap_or(0);
+            let across = self.plan.across.max(1);
+            let groups = self.plan.rooms.div_ceil(across) as u64;
+            let group = usize::try_from(self.bursts % groups).unwrap_or(0);
+            let rooms = group * across..((group + 1) * across).min(self.plan.rooms);
             self.bursts += 1;
             let burst = self.plan.burst.max(1);
-            let (jobs, count) = if self.desk.batch { (1, burst) } else { (burst, 1) };
-            for _ in 0..jobs {
-                self.hand_out_one(room, count, due);
+            if self.desk.batch {
+                self.hand_out_one(group, rooms, burst, due);
+            } else {
+                for room in rooms {
+                    (0..burst).for_each(|_| self.hand_out_one(group, room..room + 1, 1, due));
+                }
             }
         }
     }
 
-    fn hand_out_one(&mut self, room: usize, count: u32, due: u64) {
+    /// Gives one request's events to the connection of their group of rooms.
+    fn hand_out_one(&mut self, group: usize, rooms: Range<usize>, count: u32, due: u64) {
         let connections = self.connections.len();
-        let at = if self.plan.spread { self.turn % connections } else { room % connections };
+        let at = if self.plan.spread { self.turn % connections } else { group % connections };
         self.turn += 1;
+        let first = rooms.start;
+        let rooms_len = u32::try_from(rooms.len()).unwrap_or(u32::MAX);
         let waiting = &mut self.connections[at].waiting;
         if waiting.len() >= BACKLOG / connections {
             // It gets no number, so that no reader is owed it.
-            self.desk.outcome.unsent += u64::from(count);
+            self.desk.outcome.unsent += u64::from(count * rooms_len);
             return;
         }
-        let next = &mut self.desk.outcome.published[room];
-        waiting.push_back(Job { room, seq: *next, count, due, sent: 0, tries: 0 });
-        *next += u64::from(count);
+        let published = &mut self.desk.outcome.published[rooms];
+        let seq = published[0];
+        waiting.push_back(Job {
+            room: first,
+            rooms: rooms_len,
+            seq,
+            count,
+            due,
+            sent: 0,
+            tries: 0,
+        });
+        published.iter_mut().for_each(|next| *next += u64::from(count));
     }
 
     fn serve(&mut self, at: usize, now: u64) -> io::Result<()> {
@@ -168,17 +186,17 @@ impl Pump {
         let outcome = &mut self.desk.outcome;
         for connection in &self.connections {
             for job in connection.in_flight.iter().chain(&connection.waiting) {
-                let count = u64::from(job.count);
                 if job.sent == 0 {
                     // It has a number, but was certainly not sent: no reader is owed it.
-                    outcome.unsent += count;
-                    outcome.refused_in[job.room] += count;
+                    outcome.unsent += u64::from(job.events());
+                    let refused = &mut outcome.refused_in[job.in_rooms()];
+                    refused.iter_mut().for_each(|refused| *refused += u64::from(job.count));
                 } else {
-                    outcome.unknown += count;
+                    outcome.unknown += u64::from(job.events());
                 }
             }
         }
-        outcome.unsent += (self.plan.bursts() - self.bursts) * u64::from(self.plan.burst.max(1));
+        outcome.unsent += (self.plan.bursts() - self.bursts) * self.plan.at_once();
         self.desk.outcome
     }
 }

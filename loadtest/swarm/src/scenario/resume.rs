@@ -112,6 +112,7 @@ impl Resume {
             rooms: self.plan.rooms,
             rate: ROOMS_PER_SECOND * f64::from(self.events),
             burst: self.events,
+            across: 1,
             bytes: self.bytes,
             duration: Duration::from_secs_f64(seconds),
             connections: self.plan.rooms.min(4),

@@ -306,7 +306,10 @@ impl Swarm {
     fn finish(mut self) -> Outcome {
         self.tell();
         let ends = self.shared.ends.get().filter(|_| !self.plan.may_miss());
-        for reader in &self.readers {
+        for reader in &mut self.readers {
+            if let Some(connection) = reader.connection.take() {
+                sockets::reset(connection.stream);
+            }
             if !reader.opened {
                 continue;
             }
