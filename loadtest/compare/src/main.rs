@@ -1,13 +1,18 @@
 //! `compare`: see the crate's documentation.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, value_parser};
-use tidegate_compare::row::{self, ROWS, Row};
-use tidegate_compare::run::Plan;
-use tidegate_compare::{server, table};
+use tidegate_compare::row::Row;
+use tidegate_compare::rows::{self, ROWS};
+use tidegate_compare::run::{Plan, Syscalls};
+use tidegate_compare::server::{self, Surroundings};
+use tidegate_compare::table;
+use tokio::time::Instant;
 
 /// The gateway, the floor and its peers under the same load, in turn; prints Markdown.
 #[derive(Debug, Parser)]
@@ -16,15 +21,22 @@ struct Cli {
     /// Rows by name [default: all]
     #[arg(value_parser = row)]
     rows: Vec<&'static Row>,
-    /// How often each server has its turn
-    #[arg(long, default_value_t = 9, value_parser = value_parser!(u32).range(1..=100))]
-    pairs: u32,
-    /// Seconds that each load publishes
-    #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(1..=600))]
-    seconds: u32,
-    /// Count system calls as well, in two runs of their own: needs perf and the kernel's tracepoints
+    /// Three pairs of a second each, unless told otherwise: to see that everything runs
     #[arg(long)]
-    syscalls: bool,
+    quick: bool,
+    /// How often the gateway and the floors have their turn; the others have it in every third
+    /// [default: 9, --quick 3]
+    #[arg(long, value_parser = value_parser!(u32).range(1..=100))]
+    pairs: Option<u32>,
+    /// Seconds that each load publishes [default: 3, --quick 1]
+    #[arg(long, value_parser = value_parser!(u32).range(1..=600))]
+    seconds: Option<u32>,
+    /// Whose system calls are counted, in two runs of their own: needs perf and the kernel's tracepoints
+    #[arg(long, default_value = "targets")]
+    syscalls: Syscalls,
+    /// Write the Markdown to this file as well
+    #[arg(long)]
+    out: Option<PathBuf>,
     /// Where the release builds are
     #[arg(long, default_value = "target/release")]
     bin: PathBuf,
@@ -32,7 +44,31 @@ struct Cli {
 
 fn row(name: &str) -> Result<&'static Row, String> {
     let names = || ROWS.iter().map(|row| row.name).collect::<Vec<_>>().join(", ");
-    row::find(name).ok_or_else(|| format!("there are {}", names()))
+    rows::find(name).ok_or_else(|| format!("there are {}", names()))
+}
+
+/// The tables, and what is said meanwhile.
+struct Output(Option<File>);
+
+impl Output {
+    fn write(&mut self, markdown: &str) -> io::Result<()> {
+        let mut out = io::stdout();
+        writeln!(out, "{markdown}")?;
+        out.flush()?;
+        match &mut self.0 {
+            Some(file) => writeln!(file, "{markdown}"),
+            None => Ok(()),
+        }
+    }
+
+    /// Not a part of the tables.
+    fn say(text: &str) -> io::Result<()> {
+        writeln!(io::stderr(), "{text}")
+    }
+}
+
+fn minutes(time: Duration) -> String {
+    format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -40,14 +76,34 @@ async fn main() -> Result<()> {
     let cli = Cli::parse();
     server::check_programs(&cli.bin)?;
     ensure!(cfg!(target_os = "linux"), "figures are read from /proc, which Linux has");
-    let plan =
-        Plan { bin: cli.bin, pairs: cli.pairs, seconds: cli.seconds, syscalls: cli.syscalls };
+    let file =
+        |path: PathBuf| File::create(&path).with_context(|| format!("writing {}", path.display()));
+    let mut output = Output(cli.out.map(file).transpose()?);
+    let home = tempfile::tempdir()?;
+    let (pairs, seconds) = if cli.quick { (3, 1) } else { (9, 3) };
+    let mut plan = Plan {
+        near: Surroundings::new(cli.bin, home.path().into())?,
+        pairs: cli.pairs.unwrap_or(pairs),
+        seconds: cli.seconds.unwrap_or(seconds),
+        syscalls: cli.syscalls,
+    };
     let rows: Vec<_> = if cli.rows.is_empty() { ROWS.iter().collect() } else { cli.rows };
-    let mut out = std::io::stdout();
+    let all = rows.iter().map(|row| plan.estimate(row)).sum();
+    Output::say(&format!("{} rows, about {} minutes", rows.len(), minutes(all)))?;
+    output.write(&format!(
+        "{} pairs of {} s; peers in every third pair. Medians of the pairs.\n",
+        plan.pairs, plan.seconds
+    ))?;
+    let mut outcomes = Vec::new();
     for row in rows {
+        let began = Instant::now();
+        let expected = plan.estimate(row);
         let outcome = plan.run(row).await.with_context(|| format!("row {}", row.name))?;
-        writeln!(out, "{}", table::markdown(&outcome))?;
-        out.flush()?;
+        output.write(&table::markdown(&outcome))?;
+        let took = minutes(began.elapsed());
+        Output::say(&format!("{}: {took} minutes of about {}", row.name, minutes(expected)))?;
+        outcomes.push(outcome);
     }
+    output.write(&table::summary(&outcomes))?;
     Ok(())
 }

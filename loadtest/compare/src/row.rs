@@ -1,17 +1,30 @@
-//! The loads, and what each has to reach.
+//! What a row is: a load, who is put under it, and what the gateway has to reach.
 
 use crate::figures::Figure;
 use crate::server::Kind;
 
-/// Something that a row has to reach.
+/// What a gateway's figure is held against.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Against {
+    /// A number.
+    Nothing,
+    /// As many times another server's in the same pair.
+    Server(Kind),
+    /// As many times its own in the same pair, without what the row is about.
+    Without,
+    /// What it has more than without what the row is about, divided by so many.
+    More(f64),
+}
+
+/// Something that the gateway has to reach in a row.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// What is looked at, of the gateway.
+    /// What is looked at.
     pub figure: Figure,
-    /// The most that it may be: as many times the other server's in the same pair, or itself.
+    /// The most that it may be.
     pub most: f64,
-    /// Whom it is compared with.
-    pub against: Option<Kind>,
+    /// Of what.
+    pub against: Against,
 }
 
 /// A load.
@@ -23,173 +36,96 @@ pub struct Row {
     pub title: &'static str,
     /// swarm's command and flags, without those of the server.
     pub swarm: &'static [&'static str],
-    /// A burst goes in one batch request, to those who have one.
+    /// The load without what the row is about, which the gateway gets as well in every pair: what the
+    /// table calls it, and swarm's command and flags.
+    pub without: Option<(&'static str, &'static [&'static str])>,
+    /// What is due at once goes in one batch request, to those who have one.
     pub batch: bool,
-    /// Which servers it is for, besides the gateway.
-    pub others: &'static [Kind],
+    /// How the gateway is set up.
+    pub gateway: Kind,
+    /// What it is measured with in every pair.
+    pub floors: &'static [Kind],
+    /// What it is measured with in some pairs, and has to be ahead of.
+    pub peers: &'static [Kind],
+    /// In which figures.
+    pub ahead: &'static [Figure],
     /// The columns.
     pub figures: &'static [Figure],
-    /// What it has to reach.
+    /// What it has to reach besides being ahead.
     pub targets: &'static [Target],
 }
 
-const fn ratio(figure: Figure, most: f64, against: Kind) -> Target {
-    Target { figure, most, against: Some(against) }
+/// A server under a row's load, or under the one without what the row is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Case {
+    /// The server.
+    pub kind: Kind,
+    /// It is the latter load.
+    pub without: bool,
 }
 
-const fn value(figure: Figure, most: f64) -> Target {
-    Target { figure, most, against: None }
+impl Case {
+    /// A server under the row's load.
+    #[must_use]
+    pub const fn of(kind: Kind) -> Self {
+        Self { kind, without: false }
+    }
 }
 
-const LOAD: &[Figure] = &[
-    Figure::Cpu,
-    Figure::UserCpu,
-    Figure::Syscalls,
-    Figure::Rate,
-    Figure::P50,
-    Figure::P99,
-    Figure::P999,
-    Figure::Amiss,
-];
-const IDLE: &[Figure] = &[Figure::Stream, Figure::Connect, Figure::Open];
-const EVERYBODY: &[Kind] = &[Kind::Floor, Kind::FloorBatched, Kind::Nchan, Kind::Axum];
-const FLOORS: &[Kind] = &[Kind::Floor, Kind::FloorBatched];
+impl Row {
+    /// Who is measured here, the gateway first: all of the floors, and the peers that are there if
+    /// they have their turn.
+    #[must_use]
+    pub fn cases(&self, with_peers: bool) -> Vec<Case> {
+        let mut cases = vec![Case::of(self.gateway)];
+        cases.extend(self.without.map(|_| Case { kind: self.gateway, without: true }));
+        cases.extend(self.floors.iter().copied().map(Case::of));
+        let peers = self.peers.iter().copied().filter(|kind| with_peers && kind.is_there());
+        cases.extend(peers.map(Case::of));
+        cases
+    }
 
-/// Every load, in the table's order.
-pub const ROWS: &[Row] = &[
-    Row {
-        name: "paced",
-        title: "1,000 readers of one room, 200 B, 50 events a second",
-        swarm: &["fanout", "--readers=1000", "--rooms=one", "--bytes=200", "--rate=50"],
-        batch: false,
-        others: EVERYBODY,
-        figures: LOAD,
-        targets: &[
-            ratio(Figure::Cpu, 1.15, Kind::Floor),
-            value(Figure::UserCpu, 0.5),
-            value(Figure::Syscalls, 1.01),
-        ],
-    },
-    Row {
-        name: "paced-10k",
-        title: "10,000 readers of one room, 200 B, 5 events a second",
-        swarm: &["fanout", "--readers=10000", "--rooms=one", "--bytes=200", "--rate=5"],
-        batch: false,
-        others: EVERYBODY,
-        figures: LOAD,
-        targets: &[ratio(Figure::P99, 1.5, Kind::Floor)],
-    },
-    Row {
-        name: "large",
-        title: "1,000 readers of one room, 10 KB, 10 events a second",
-        swarm: &["fanout", "--readers=1000", "--rooms=one", "--bytes=10240", "--rate=10"],
-        batch: false,
-        others: EVERYBODY,
-        figures: LOAD,
-        targets: &[],
-    },
-    Row {
-        name: "bursts",
-        title: "1,000 readers of one room, 200 B, bursts of 20 in one request, 20 a second",
-        swarm: &[
-            "fanout",
-            "--readers=1000",
-            "--rooms=one",
-            "--bytes=200",
-            "--rate=400",
-            "--burst=20",
-        ],
-        batch: true,
-        others: EVERYBODY,
-        figures: LOAD,
-        targets: &[
-            ratio(Figure::Cpu, 1.3, Kind::FloorBatched),
-            ratio(Figure::Cpu, 0.35, Kind::Floor),
-        ],
-    },
-    Row {
-        name: "six",
-        title: "1,667 rooms of six, 200 B, 1,667 events a second",
-        swarm: &["fanout", "--readers=10002", "--rooms=6", "--bytes=200", "--rate=1667"],
-        batch: false,
-        others: EVERYBODY,
-        figures: LOAD,
-        targets: &[ratio(Figure::Cpu, 1.3, Kind::Floor)],
-    },
-    Row {
-        name: "ones",
-        title: "10,000 rooms of one, 200 B, 2,000 events a second",
-        swarm: &["fanout", "--readers=10000", "--rooms=each", "--bytes=200", "--rate=2000"],
-        batch: false,
-        others: EVERYBODY,
-        figures: LOAD,
-        targets: &[ratio(Figure::Cpu, 1.5, Kind::Floor)],
-    },
-    Row {
-        name: "stalled",
-        title: "200 readers of one room of whom a quarter stop reading, 10 KB, 50 events a second",
-        swarm: &["fanout", "--readers=200", "--stalled=0.25", "--bytes=10240", "--rate=50"],
-        batch: false,
-        others: EVERYBODY,
-        figures: LOAD,
-        targets: &[],
-    },
-    Row {
-        name: "healthy",
-        title: "the same 150 readers without those who stall",
-        swarm: &["fanout", "--readers=150", "--bytes=10240", "--rate=50"],
-        batch: false,
-        others: EVERYBODY,
-        figures: LOAD,
-        targets: &[],
-    },
-    Row {
-        name: "churn",
-        title: "1,000 readers who leave after 20 events and come again, 200 B, 50 events a second",
-        swarm: &[
-            "fanout",
-            "--readers=1000",
-            "--bytes=200",
-            "--rate=50",
-            "--leave-after=20",
-            "--sources=50",
-        ],
-        batch: false,
-        others: FLOORS,
-        figures: LOAD,
-        targets: &[],
-    },
-    Row {
-        name: "idle",
-        title: "idle streams of one room, 1,000 to 15,000",
-        swarm: &["idle", "--connections=1000..15000", "--rooms=one", "--hold=1"],
-        batch: false,
-        others: EVERYBODY,
-        figures: IDLE,
-        targets: &[value(Figure::Stream, 3.0), value(Figure::Connect, 60.0)],
-    },
-    Row {
-        name: "idle-rooms",
-        title: "idle streams with a room each, 1,000 to 15,000",
-        swarm: &["idle", "--connections=1000..15000", "--rooms=each", "--hold=1"],
-        batch: false,
-        others: EVERYBODY,
-        figures: IDLE,
-        targets: &[value(Figure::Stream, 4.5)],
-    },
-    Row {
-        name: "ramp",
-        title: "1,000 streams and then 4,000 more at once",
-        swarm: &["idle", "--connections=1000..5000", "--rooms=one", "--hold=0", "--in-flight=4000"],
-        batch: false,
-        others: EVERYBODY,
-        figures: IDLE,
-        targets: &[value(Figure::Open, 2.0)],
-    },
-];
+    /// swarm's command and flags for a case.
+    #[must_use]
+    pub fn flags(&self, case: Case) -> &'static [&'static str] {
+        match self.without {
+            Some((_, flags)) if case.without => flags,
+            _ => self.swarm,
+        }
+    }
 
-/// The row of this name.
-#[must_use]
-pub fn find(name: &str) -> Option<&'static Row> {
-    ROWS.iter().find(|row| row.name == name)
+    /// The value of a flag of its load.
+    #[must_use]
+    pub fn flag(&self, name: &str) -> Option<&'static str> {
+        self.swarm.iter().find_map(|flag| flag.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    /// Everything that the gateway has to reach: nothing may be lost, then the row's own, then to be
+    /// ahead of each peer.
+    #[must_use]
+    pub fn all_targets(&self) -> Vec<Target> {
+        let clean = Target { figure: Figure::Amiss, most: 0.0, against: Against::Nothing };
+        let clean = self.figures.contains(&Figure::Amiss).then_some(clean);
+        let ahead = self.peers.iter().filter(|kind| kind.is_there()).flat_map(|kind| {
+            let against = Against::Server(*kind);
+            self.ahead.iter().map(move |figure| Target { figure: *figure, most: 1.0, against })
+        });
+        clean.into_iter().chain(self.targets.iter().copied()).chain(ahead).collect()
+    }
+
+    /// About how long one run takes, in seconds, when a load publishes for so long.
+    #[must_use]
+    pub fn run_seconds(&self, seconds: f64) -> f64 {
+        let readers =
+            self.flag("--readers").or_else(|| self.flag("--connections")?.rsplit('.').next());
+        let readers = readers.and_then(|text| text.parse::<f64>().ok()).unwrap_or(1.0);
+        let own = self.flag("--seconds").and_then(|text| text.parse().ok());
+        let published = if self.swarm[0] == "idle" { 0.5 } else { own.unwrap_or(seconds) };
+        published + START + readers * A_READER
+    }
 }
+
+/// What a run takes besides its load: both processes' start and end, and the wait before the first event.
+const START: f64 = 0.8;
+/// What it takes to open and close a stream.
+const A_READER: f64 = 120e-6;

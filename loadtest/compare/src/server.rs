@@ -1,4 +1,5 @@
-//! The servers, each a process of its own that is started afresh for every run.
+//! The servers, each a process of its own that is started afresh for every run: what one run leaves
+//! behind in a server's memory is no part of the next one's figures, and all are up in milliseconds.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -8,8 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use tidegate_rig::process::{Process, Start};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long one may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,6 +25,10 @@ const NGINX: &str = "/usr/sbin/nginx";
 pub enum Kind {
     /// The gateway, on the embedded log.
     Tidegate,
+    /// The gateway on a real Kafka.
+    TidegateKafka,
+    /// The gateway on the embedded log, with TLS in itself.
+    TidegateTls,
     /// The floor: a write per delivery.
     Floor,
     /// The floor that writes everything pending at once.
@@ -37,11 +43,42 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tidegate => "tidegate",
+            Self::TidegateKafka => "tidegate on Kafka",
+            Self::TidegateTls => "tidegate with TLS",
             Self::Floor => "floor, one write each",
             Self::FloorBatched => "floor, batched",
             Self::Nchan => "nginx + nchan",
             Self::Axum => "plain axum",
         })
+    }
+}
+
+/// What the servers need that is not theirs.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// Where the programs are.
+    pub bin: PathBuf,
+    /// Kafka, while there is one.
+    pub brokers: Option<String>,
+    /// A directory with the certificate in `cert.pem` and its key in `key.pem`.
+    pub certificate: PathBuf,
+}
+
+impl Surroundings {
+    /// Makes the certificate, of this machine's loopback, in a directory that is there.
+    ///
+    /// # Errors
+    /// When it cannot be made or written.
+    pub fn new(bin: PathBuf, certificate: PathBuf) -> Result<Self> {
+        let names = ["localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string()];
+        let made = rcgen::generate_simple_self_signed(names).context("making a certificate")?;
+        std::fs::write(certificate.join("cert.pem"), made.cert.pem())?;
+        std::fs::write(certificate.join("key.pem"), made.signing_key.serialize_pem())?;
+        Ok(Self { bin, brokers: None, certificate })
+    }
+
+    fn certificate(&self, file: &str) -> String {
+        self.certificate.join(file).display().to_string()
     }
 }
 
@@ -54,24 +91,37 @@ impl Kind {
 
     /// swarm's flags that say where its streams are and where it is published to.
     #[must_use]
-    pub fn paths(self) -> &'static [&'static str] {
+    fn paths(self) -> &'static [&'static str] {
         match self {
             Self::Nchan => &["--subscribe-path=/sub?id={id}", "--publish-path=/pub?id={id}"],
             _ => &[],
         }
     }
 
+    /// Whether it is the gateway.
+    #[must_use]
+    pub fn is_gateway(self) -> bool {
+        matches!(self, Self::Tidegate | Self::TidegateKafka | Self::TidegateTls)
+    }
+
     /// swarm's flags that say how it is published to; in a batch if it takes one.
     #[must_use]
     pub fn style(self, batch: bool) -> &'static [&'static str] {
         match self {
-            Self::Tidegate | Self::Floor | Self::FloorBatched if batch => &["--style=batch"],
-            Self::Tidegate | Self::Floor | Self::FloorBatched => &[],
             Self::Axum | Self::Nchan => &["--style=raw"],
+            _ if batch => &["--style=batch"],
+            _ => &[],
         }
     }
 
-    fn words(self, bin: &Path, at: SocketAddr, home: &Path) -> Vec<OsString> {
+    fn words(
+        self,
+        near: &Surroundings,
+        at: SocketAddr,
+        admin: SocketAddr,
+        home: &Path,
+    ) -> Vec<OsString> {
+        let bin = &near.bin;
         let words = |program: PathBuf, flags: &[String]| {
             std::iter::once(program.into()).chain(flags.iter().map(Into::into)).collect()
         };
@@ -82,10 +132,19 @@ impl Kind {
                 words(bin.join("swarm"), &["floor".into(), "--batched".into(), addr])
             }
             Self::Axum => words(bin.join("baseline"), &[addr]),
-            Self::Tidegate => words(
-                bin.join("tidegate"),
-                &[format!("--public-addr={at}"), "--admin-addr=127.0.0.1:0".into()],
-            ),
+            Self::Tidegate | Self::TidegateKafka | Self::TidegateTls => {
+                let mut flags =
+                    vec![format!("--public-addr={at}"), format!("--admin-addr={admin}")];
+                if self == Self::TidegateKafka {
+                    flags.push("--log-kind=kafka".into());
+                    flags.extend(near.brokers.as_ref().map(|at| format!("--kafka-brokers={at}")));
+                }
+                if self == Self::TidegateTls {
+                    flags.push(format!("--tls-cert-file={}", near.certificate("cert.pem")));
+                    flags.push(format!("--tls-key-file={}", near.certificate("key.pem")));
+                }
+                words(bin.join("tidegate"), &flags)
+            }
             Self::Nchan => {
                 words(NGINX.into(), &["-c".into(), home.join("nginx.conf").display().to_string()])
             }
@@ -135,33 +194,35 @@ http {{
 #[derive(Debug)]
 pub struct Server {
     process: Process,
+    kind: Kind,
     at: SocketAddr,
 }
 
 impl Server {
-    /// Starts one whose program is in `bin`; its files go to `home`.
+    /// Starts one; its files go to `home`.
     ///
     /// # Errors
-    /// When it does not listen within 20 seconds, with what it wrote.
-    pub async fn start(kind: Kind, bin: &Path, home: &Path) -> Result<Self> {
-        let [port] = tidegate_rig::free_ports();
-        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    /// When it does not serve within 20 seconds, with what it wrote.
+    pub async fn start(kind: Kind, near: &Surroundings, home: &Path) -> Result<Self> {
+        let ports: [u16; 2] = tidegate_rig::free_ports();
+        let [at, admin] = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let out = home.join("server.log");
         if kind == Kind::Nchan {
             tokio::fs::write(home.join("nginx.conf"), nginx_conf(at, home)).await?;
         }
-        let words = kind.words(bin, at, home);
+        let words = kind.words(near, at, admin, home);
         let start = Start { words, variables: &[], out: &out, remove: None };
         let process = Process::start(start).await;
         let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(at).await.is_err() {
+        while TcpStream::connect(at).await.is_err() || (kind.is_gateway() && !is_ready(admin).await)
+        {
             if Instant::now() > deadline || !process.is_alive() {
                 let said = tokio::fs::read_to_string(&out).await.unwrap_or_default();
-                bail!("{kind} does not listen on {at}: {said}");
+                bail!("{kind} does not serve on {at}: {said}");
             }
-            sleep(Duration::from_millis(20)).await;
+            sleep(Duration::from_millis(10)).await;
         }
-        Ok(Self { process, at })
+        Ok(Self { process, kind, at })
     }
 
     /// Its process id.
@@ -170,16 +231,37 @@ impl Server {
         self.process.pid()
     }
 
-    /// Where it is.
+    /// swarm's flags that say where it is and what it speaks.
     #[must_use]
-    pub fn url(&self) -> String {
-        format!("http://{}", self.at)
+    pub fn flags(&self, near: &Surroundings) -> Vec<String> {
+        let tls = self.kind == Kind::TidegateTls;
+        let scheme = if tls { "https" } else { "http" };
+        let mut flags =
+            vec![format!("--url={scheme}://{}", self.at), format!("--pid={}", self.pid())];
+        if tls {
+            flags.push(format!("--tls-ca={}", near.certificate("cert.pem")));
+        }
+        flags.extend(self.kind.paths().iter().map(|&flag| flag.to_owned()));
+        flags
     }
 
     /// Ends it at once.
     pub async fn end(self) {
         self.process.end("KILL", PATIENCE).await;
     }
+}
+
+/// Whether the gateway with this admin listener says that it is ready: on Kafka it listens before.
+async fn is_ready(admin: SocketAddr) -> bool {
+    let answer = async {
+        let mut stream = TcpStream::connect(admin).await?;
+        stream
+            .write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            .await?;
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.map(|_| head)
+    };
+    matches!(timeout(Duration::from_secs(1), answer).await, Ok(Ok(head)) if head == *b"HTTP/1.1 200")
 }
 
 /// Checks that what has to be built is there.

@@ -5,16 +5,17 @@
 pub struct Estimate {
     /// The median of the runs.
     pub median: f64,
-    /// The interval's lower end; the smallest run where there are too few for an interval.
+    /// The interval's lower end; the smallest run where there are too few.
     pub low: f64,
     /// The interval's upper end; the largest run where there are too few.
     pub high: f64,
-    /// There are enough runs for 95 %: six.
+    /// There are enough runs for an interval: nine.
     pub is_confident: bool,
 }
 
-/// The fewest runs of which the smallest and the largest have the true median between them with 95 %.
-const ENOUGH: usize = 6;
+/// The fewest runs of which an interval is told. From six on the smallest and the largest have the true
+/// median between them with 95 %, but only from nine on is one of them left out as an outlier.
+const ENOUGH: usize = 9;
 
 impl Estimate {
     /// Of these runs; `None` of none. The interval is that of the order statistics, which asks
