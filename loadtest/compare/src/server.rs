@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -86,7 +87,14 @@ impl Kind {
     /// Whether it can be started here.
     #[must_use]
     pub fn is_there(self) -> bool {
-        self != Self::Nchan || (Path::new(NCHAN).exists() && Path::new(NGINX).exists())
+        match self {
+            Self::Nchan => Path::new(NCHAN).exists() && Path::new(NGINX).exists(),
+            Self::TidegateKafka => {
+                let java = Command::new("java").arg("-version").stderr(Stdio::null()).status();
+                java.is_ok_and(|status| status.success())
+            }
+            _ => true,
+        }
     }
 
     /// swarm's flags that say where its streams are and where it is published to.
@@ -235,9 +243,7 @@ impl Server {
     #[must_use]
     pub fn flags(&self, near: &Surroundings) -> Vec<String> {
         let tls = self.kind == Kind::TidegateTls;
-        let scheme = if tls { "https" } else { "http" };
-        let mut flags =
-            vec![format!("--url={scheme}://{}", self.at), format!("--pid={}", self.pid())];
+        let mut flags = vec![format!("--url=http://{}", self.at), format!("--pid={}", self.pid())];
         if tls {
             flags.push(format!("--tls-ca={}", near.certificate("cert.pem")));
         }

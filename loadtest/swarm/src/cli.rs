@@ -86,7 +86,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     }
 }
 
-fn run_load(name: &str, args: &LoadArgs, load: Load) -> Result<ExitCode> {
+fn run_load(name: &str, args: &LoadArgs, mut load: Load) -> Result<ExitCode> {
+    let _adapters = args.adapt(&mut load)?;
     let report = report::load(name, &load, &load.run()?);
     write(&report, args.server.metrics_json.as_deref())?;
     Ok(exit_code(args.server.check, &report))

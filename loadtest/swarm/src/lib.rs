@@ -5,6 +5,7 @@
 //! a [`report`]. [`floor`] is the least server that can serve the same streams: what a gateway
 //! costs above it is its own doing.
 
+pub mod adapter;
 pub mod cli;
 pub mod clock;
 pub mod floor;

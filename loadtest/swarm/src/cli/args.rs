@@ -2,10 +2,11 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum, value_parser};
 
 use crate::{
+    adapter::{Adapter, Wire},
     clock, publishers,
     publishers::{Stamp, Style},
     scenario::{Idle, Load},
@@ -258,9 +259,45 @@ pub(super) struct LoadArgs {
     /// Seconds that a server may take, once everything was published, until everything has come
     #[arg(long, default_value_t = 120.0, value_parser = between(0.1, 3_600.0))]
     catch_up: f64,
+    /// Speak TLS with the server, and believe the certificates in this file
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Read over HTTP/2, at most so many streams on a connection
+    #[arg(long, value_name = "STREAMS", value_parser = value_parser!(u32).range(1..=10_000))]
+    http2: Option<u32>,
 }
 
 impl LoadArgs {
+    /// Puts the adapters that are needed between a load and its server.
+    pub(super) fn adapt(&self, load: &mut Load) -> Result<Vec<Adapter>> {
+        let server = load.readers.target.origin.addr;
+        let wire = |streams: Option<u32>| {
+            let streams = streams.map(|n| n as usize);
+            let plain = Wire { tls: None, streams };
+            self.tls_ca.as_ref().map_or(Ok(plain), |file| {
+                Wire::trusting(file, streams).with_context(|| format!("reading {}", file.display()))
+            })
+        };
+        let mut adapters = Vec::new();
+        let mut through = |target: &mut Arc<Target>, streams| -> Result<()> {
+            let adapter = Adapter::start(wire(streams)?, server)?;
+            let host = target.origin.host.clone();
+            *target = Arc::new(target.on(Origin { addr: adapter.addr(), host }));
+            adapters.push(adapter);
+            Ok(())
+        };
+        if self.tls_ca.is_some() || self.http2.is_some() {
+            through(&mut load.readers.target, self.http2)?;
+        }
+        // HTTP/1.1 will do for them.
+        if let Some(publishers) = &mut load.publishers
+            && self.tls_ca.is_some()
+        {
+            through(&mut publishers.target, None)?;
+        }
+        Ok(adapters)
+    }
+
     pub(super) fn load(&self, defaults: Defaults) -> Result<Load> {
         let target = self.server.target()?;
         let rate = self.rate.unwrap_or(defaults.rate);
