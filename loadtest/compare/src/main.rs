@@ -104,16 +104,25 @@ async fn main() -> Result<()> {
         "{} pairs of {} s; peers in every third pair. Medians of the pairs.\n",
         plan.pairs, plan.seconds
     ))?;
-    let mut outcomes = Vec::new();
+    let (mut outcomes, mut failed) = (Vec::new(), 0);
     for row in rows {
         let began = Instant::now();
         let expected = plan.estimate(row);
-        let outcome = plan.run(row).await.with_context(|| format!("row {}", row.name))?;
-        output.write(&table::markdown(&outcome))?;
+        match plan.run(row).await {
+            Ok(outcome) => {
+                output.write(&table::markdown(&outcome))?;
+                outcomes.push(outcome);
+            }
+            // The other rows, and their summary, are not lost with it.
+            Err(error) => {
+                output.write(&format!("### {}: {}\n\nFailed: {error:#}\n", row.name, row.title))?;
+                failed += 1;
+            }
+        }
         let took = minutes(began.elapsed());
         Output::say(&format!("{}: {took} minutes of about {}", row.name, minutes(expected)))?;
-        outcomes.push(outcome);
     }
     output.write(&table::summary(&outcomes))?;
+    ensure!(failed == 0, "{failed} rows failed");
     Ok(())
 }

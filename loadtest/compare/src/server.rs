@@ -91,7 +91,8 @@ impl Kind {
             Self::Nchan => Path::new(NCHAN).exists() && Path::new(NGINX).exists(),
             Self::TidegateKafka => {
                 let java = Command::new("java").arg("-version").stderr(Stdio::null()).status();
-                java.is_ok_and(|status| status.success())
+                // They come from Maven Central, which cannot be reached from a namespace.
+                java.is_ok_and(|status| status.success()) && tidegate_rig::kafka::is_fetched()
             }
             _ => true,
         }

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-pub use self::java::Lines;
+pub use self::java::{Lines, is_fetched};
 use self::java::{java, java_args};
 use crate::free_ports;
 use crate::process::{Slot, Start};

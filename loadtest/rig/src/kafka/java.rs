@@ -67,10 +67,22 @@ pub(super) async fn java_args() -> Vec<String> {
     args
 }
 
+/// Where what was fetched is kept, and Kafka's jars in it.
+fn cache() -> Option<(PathBuf, PathBuf)> {
+    let cache = std::env::home_dir()?.join(".cache/tidegate");
+    let libraries = cache.join(format!("kafka-{VERSION}"));
+    Some((cache, libraries))
+}
+
+/// Whether Kafka's jars are there, so that a start does not have to fetch them.
+#[must_use]
+pub fn is_fetched() -> bool {
+    cache().is_some_and(|(_, libraries)| libraries.exists())
+}
+
 /// Where Kafka's jars are; fetched from Maven Central at first use and kept for the next run.
 async fn libraries() -> PathBuf {
-    let cache = std::env::home_dir().expect("a home directory").join(".cache/tidegate");
-    let libraries = cache.join(format!("kafka-{VERSION}"));
+    let (cache, libraries) = cache().expect("a home directory");
     if libraries.exists() {
         return libraries;
     }
