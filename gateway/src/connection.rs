@@ -29,7 +29,7 @@ use crate::hub::{Delivery, Gap, Manner, Outlet};
 use crate::replay::{Ended, Feed, Turn};
 use crate::shutdown::Phase;
 use crate::telemetry::metrics::{self, Protocol};
-use crate::wire;
+use crate::wire::{self, encoder::Encoder};
 
 /// How many bytes are taken from the rooms at once.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -44,6 +44,7 @@ pub struct Connection<E: Ends> {
     pending: VecDeque<Bytes>,
     deliveries: Vec<Delivery>,
     terms: Terms,
+    encoder: Encoder,
     ends: Arc<E>,
     keys: watch::Receiver<u64>,
     /// When the grant is to be looked at again.
@@ -110,13 +111,16 @@ impl<E: Ends> Connection<E> {
         let silence = jittered(terms.heartbeat);
         let next_heartbeat = now + silence;
         let mut pending = VecDeque::new();
-        preamble.into_iter().for_each(|block| terms.framing.put_block(block, &mut pending));
+        let mut encoder = Encoder::new(terms.variant.coding, terms.framing);
+        encoder.put_start(&mut pending);
+        preamble.into_iter().for_each(|block| encoder.put_block(block, &mut pending));
         let alarm = Alarm::new(Arc::clone(ends.wheel()));
         Self {
             feed,
             pending,
             deliveries: Vec::new(),
             terms,
+            encoder,
             ends,
             keys,
             granted_until: None,
@@ -171,11 +175,11 @@ impl<E: Ends> Connection<E> {
             let retry = crate::shutdown::jittered_retry(self.terms.retry, &mut rand::rng());
             self.put(wire::goodbye(goodbye, retry));
         }
-        self.terms.framing.put_end(&mut self.pending);
+        self.encoder.put_end(&mut self.pending);
     }
 
     fn put(&mut self, block: Bytes) {
-        self.terms.framing.put_block(block, &mut self.pending);
+        self.encoder.put_block(block, &mut self.pending);
     }
 
     /// Says a hole.
@@ -195,7 +199,7 @@ impl<E: Ends> Connection<E> {
         for delivery in std::mem::take(&mut self.deliveries) {
             let Some(frame) = delivery.frame(self.terms.variant) else { continue };
             let id_line = delivery.id_line.as_ref();
-            bytes += self.terms.framing.put_frame(frame, id_line, &mut self.pending);
+            bytes += self.encoder.put_frame(frame, id_line, &mut self.pending);
             count += 1;
             if let Some(deadline) = delivery.item.head.deadline
                 && delivery.item.note_written()
@@ -218,7 +222,7 @@ impl<E: Ends> Connection<E> {
         }
         metrics::send_latency_ms(late.0, late.1);
         metrics::sent_events(metrics::SentKind::Event, count);
-        metrics::sent_bytes(bytes as u64);
+        metrics::sent_bytes(self.encoder.coding(), bytes as u64);
         if complete {
             self.finish(Disconnect::Complete);
         }

@@ -6,6 +6,7 @@ pub mod body;
 pub mod console;
 pub mod cors;
 pub mod crew;
+mod encodings;
 mod handoff;
 pub mod history;
 pub mod listener;

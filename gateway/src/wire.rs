@@ -1,8 +1,13 @@
-//! The stream's syntax: events, the gateway's own blocks, and their HTTP/1.1 chunk framing. Nothing
-//! else knows how a server-sent event is spelled (WHATWG HTML, 9.2).
+//! The stream's syntax: events, the gateway's own blocks, their content coding and their HTTP/1.1
+//! chunk framing. Nothing else knows how a server-sent event is spelled (WHATWG HTML, 9.2).
 
+pub mod checksum;
 pub mod chunk;
 pub mod coding;
+pub mod content;
+pub mod encoder;
+mod gzip;
+mod zstd;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,6 +16,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use self::checksum::Piece;
+use self::content::Coding;
 use crate::cursor::Cursor;
 use crate::event::{Event, Pattern};
 
@@ -21,16 +28,18 @@ pub struct Variant {
     pub unnamed: bool,
     /// `compress=lz4`: a large payload as the base64 of an LZ4 frame.
     pub lz4: bool,
+    /// The whole stream's content coding.
+    pub coding: Coding,
 }
 
 impl Variant {
     /// How many there are.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 4 * Coding::ALL.len();
 
     /// Its number, below [`Variant::COUNT`].
     #[must_use]
     pub fn index(self) -> usize {
-        usize::from(self.unnamed) | usize::from(self.lz4) << 1
+        usize::from(self.unnamed) | usize::from(self.lz4) << 1 | (self.coding as usize) << 2
     }
 }
 
@@ -42,12 +51,15 @@ impl Variant {
 /// ```
 ///
 /// A connection that hyper frames takes the middle; a reader with an `id:` of its own puts it
-/// before what follows `body_at`.
+/// before what follows `body_at`. In a content coding it is the same, the two parts coded each for
+/// itself.
 #[derive(Debug, Clone)]
 pub struct Frame {
     bytes: Bytes,
     id_at: u32,
     body_at: u32,
+    /// What the block is to the sum of a stream in this coding, and its body alone.
+    pieces: [Piece; 2],
 }
 
 impl Frame {
@@ -82,10 +94,29 @@ impl Frame {
         self.bytes.len() - 2 - self.body_at as usize
     }
 
+    fn block_piece(&self) -> &Piece {
+        &self.pieces[0]
+    }
+
+    fn body_piece(&self) -> &Piece {
+        &self.pieces[1]
+    }
+
     /// What it takes up, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// This frame, which has no coding yet, in `coding`.
+    #[must_use]
+    pub fn coded(&self, coding: Coding) -> Self {
+        let id_line = &self.bytes[self.id_at as usize..self.body_at as usize];
+        let body = self.body();
+        let of_body = coding.piece(&body);
+        let pieces = [coding.piece(id_line).and(of_body), of_body];
+        let line = if id_line.is_empty() { Bytes::new() } else { coding.line(id_line) };
+        Self { pieces, ..chunk_around(&line, &[&coding.shared(&body)]) }
     }
 }
 
@@ -124,12 +155,11 @@ pub fn frame(event: &Event, id_line: &[u8], unnamed: bool, payload: Payload<'_>)
     }
     body.put_slice(b"data: ");
     let body = put_envelope(body, event, payload);
-    chunk_around(id_line, &body)
+    chunk_around(id_line, &[&body, b"\n\n"])
 }
 
-fn chunk_around(id_line: &[u8], body: &[u8]) -> Frame {
-    const BLOCK_END: &[u8] = b"\n\n";
-    let block_len = id_line.len() + body.len() + BLOCK_END.len();
+fn chunk_around(id_line: &[u8], body: &[&[u8]]) -> Frame {
+    let block_len = id_line.len() + body.iter().map(|part| part.len()).sum::<usize>();
     let mut bytes = BytesMut::with_capacity(block_len + 20);
     let mut size = String::with_capacity(10);
     // Writing to a string cannot fail.
@@ -137,13 +167,13 @@ fn chunk_around(id_line: &[u8], body: &[u8]) -> Frame {
     bytes.put_slice(size.as_bytes());
     let id_at = size.len();
     bytes.put_slice(id_line);
-    bytes.put_slice(body);
-    bytes.put_slice(BLOCK_END);
+    body.iter().for_each(|part| bytes.put_slice(part));
     bytes.put_slice(b"\r\n");
     Frame {
         bytes: bytes.freeze(),
         id_at: u32::try_from(id_at).unwrap_or(u32::MAX),
         body_at: u32::try_from(id_at + id_line.len()).unwrap_or(u32::MAX),
+        pieces: [Piece::EMPTY; 2],
     }
 }
 

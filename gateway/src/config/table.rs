@@ -199,6 +199,11 @@ settings! {
         slow: Vec<Slow> = kind::SLOW, "disconnect";
         /// How long a write may wait for a client that does not read.
         write_timeout: Duration = kind::DURATION, "30s";
+        /// Whether streams are gzip for clients that accept it; made once an event, for all of them.
+        gzip: bool = kind::SWITCH, "false";
+        /// Whether streams are zstd, a frame for each block, for clients that accept it. Browsers read
+        /// that; some libraries stop after the first frame.
+        zstd: bool = kind::SWITCH, "false";
         /// Least size of the data that `compress=lz4` compresses.
         lz4_min_bytes: usize = kind::SIZE_OR_ZERO, "1KiB";
     }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use tokio::time::Instant;
 
+use super::encodings;
 use super::handoff::Offer;
 use super::openapi::params::{LastEventId, ReadRoom, Rooms, StreamQuery, UserHeader, UserQuery};
 use super::openapi::schemas::ReadProblems;
@@ -20,7 +21,7 @@ use super::{App, Place, peer};
 use crate::auth::Credentials;
 use crate::auth::credentials::Cookies;
 use crate::clock::now_ms;
-use crate::config::Slow;
+use crate::config::{Slow, Stream};
 use crate::connection::{Connection, HeartbeatForm, Terms};
 use crate::cursor::Cursor;
 use crate::disconnect::Stalled;
@@ -31,6 +32,7 @@ use crate::replay::{Begun, NotBegun};
 use crate::shutdown::Phase;
 use crate::telemetry::metrics;
 use crate::wire::chunk::Framing;
+use crate::wire::content::Coding;
 use crate::wire::{self, Connected, StartKind, Variant};
 
 /// A stream of one room, or of every type of an id.
@@ -118,12 +120,12 @@ struct Asked {
     start: Start,
 }
 
-fn asked(query: &Query<'_>, headers: &HeaderMap, allowed: &[Slow]) -> Result<Asked, Problem> {
+fn asked(query: &Query<'_>, headers: &HeaderMap, settings: &Stream) -> Result<Asked, Problem> {
     let unnamed = query.choice("name", &[("message", true)])?.unwrap_or(false);
     let lz4 = query.choice("compress", &[("lz4", true)])?.unwrap_or(false);
     let heartbeat = [("event", HeartbeatForm::Event), ("comment", HeartbeatForm::Comment)];
     let heartbeat_form = query.choice("heartbeat", &heartbeat)?.unwrap_or(HeartbeatForm::Event);
-    let allowed: Vec<_> = allowed.iter().map(|slow| (slow.as_str(), *slow)).collect();
+    let allowed: Vec<_> = settings.slow.iter().map(|slow| (slow.as_str(), *slow)).collect();
     let slow = query.choice("slow", &allowed)?;
     let cursor = headers
         .get("last-event-id")
@@ -137,7 +139,8 @@ fn asked(query: &Query<'_>, headers: &HeaderMap, allowed: &[Slow]) -> Result<Ask
         None => since.map_or(Start::Live, Start::From),
         Some(cursor) => start_after(cursor),
     };
-    Ok(Asked { variant: Variant { unnamed, lz4 }, heartbeat_form, slow, start })
+    let coding = encodings::choose(headers, settings);
+    Ok(Asked { variant: Variant { unnamed, lz4, coding }, heartbeat_form, slow, start })
 }
 
 /// Where a client with this cursor goes on.
@@ -153,7 +156,7 @@ async fn open(
     let query = Query::parse(request.uri())?;
     let headers = request.headers();
     let settings = &app.config.stream;
-    let Asked { variant, heartbeat_form, slow, start } = asked(&query, headers, &settings.slow)?;
+    let Asked { variant, heartbeat_form, slow, start } = asked(&query, headers, settings)?;
     let credentials = Credentials::of(headers, query.pairs(), Cookies::Read)?;
     let grant = app
         .verifier
@@ -218,9 +221,18 @@ async fn open(
         Connection::new(begun.feed, preamble, terms, Arc::clone(app), protocol, Box::new(permit));
     let protocol = protocol.as_str();
     tracing::debug!(rooms = patterns.len(), replayed = begun.replayed, protocol, "stream opened");
-    Ok(match offer {
-        Some(offer) => offer.answer(event_stream(Body::empty()), connection),
-        None => event_stream(Body::new(connection)),
+    let (body, handed) = match offer {
+        Some(offer) => (Body::empty(), Some((offer, connection))),
+        None => (Body::new(connection), None),
+    };
+    let mut response = event_stream(body);
+    if variant.coding != Coding::Identity {
+        let coding = HeaderValue::from_static(variant.coding.as_str());
+        response.headers_mut().insert(CONTENT_ENCODING, coding);
+    }
+    Ok(match handed {
+        Some((offer, connection)) => offer.answer(response, connection),
+        None => response,
     })
 }
 

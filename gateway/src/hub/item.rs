@@ -12,6 +12,7 @@ use crate::log::Source;
 use crate::log::decode::{self, Head, Malformed};
 use crate::log::letter::Outbox;
 use crate::log::record::Record;
+use crate::wire::content::Coding;
 use crate::wire::{self, Frame, Payload, Variant, coding};
 
 /// What the window, its frames and its codings take up together, in bytes: one number a pod.
@@ -78,7 +79,8 @@ pub struct Item {
     shared: Arc<Shared>,
     /// The payload in lz4, made at the first ask.
     lz4: OnceLock<Box<str>>,
-    frames: [OnceLock<Option<Frame>>; Variant::COUNT],
+    /// Most are never asked for.
+    frames: [OnceLock<Option<Box<Frame>>>; Variant::COUNT],
     taken: AtomicUsize,
     /// A stream of this pod was written it.
     is_written: AtomicBool,
@@ -157,10 +159,18 @@ impl Item {
     /// to be no JSON: it is said once in the log and written to nobody.
     #[must_use]
     pub fn frame(&self, variant: Variant) -> Option<&Frame> {
-        self.frames[variant.index()].get_or_init(|| self.encode(variant)).as_ref()
+        let frame = self.frames[variant.index()].get_or_init(|| self.encode(variant).map(Box::new));
+        frame.as_deref()
     }
 
     fn encode(&self, variant: Variant) -> Option<Frame> {
+        self.grow(size_of::<Frame>());
+        let plain = Variant { coding: Coding::Identity, ..variant };
+        if plain != variant
+            && let Some(frame) = self.frames[plain.index()].get()
+        {
+            return Some(self.counted(frame.as_deref()?.coded(variant.coding)));
+        }
         let event = match self.event() {
             Ok(event) => event,
             Err(error) => {
@@ -173,6 +183,12 @@ impl Item {
             // Not worth a coding: such readers share the plain frame's bytes.
             return self.frame(Variant { lz4: false, ..variant }).cloned();
         }
+        let frame = self.spell(&event, variant);
+        // Without its coding it does not stay: perhaps nobody reads it so.
+        Some(self.counted(if plain == variant { frame } else { frame.coded(variant.coding) }))
+    }
+
+    fn spell(&self, event: &Event, variant: Variant) -> Frame {
         let id_line = match &self.after {
             After::Room(cursor) => wire::id_line(cursor),
             After::Broadcast(_) | After::Unknown => Bytes::new(),
@@ -188,9 +204,12 @@ impl Item {
         } else {
             Payload::Json
         };
-        let frame = wire::frame(&event, &id_line, variant.unnamed, payload);
+        wire::frame(event, &id_line, variant.unnamed, payload)
+    }
+
+    fn counted(&self, frame: Frame) -> Frame {
         self.grow(frame.bytes());
-        Some(frame)
+        frame
     }
 
     /// Counts the record in the pod's budget, too: it is not in the window, which does that.

@@ -706,7 +706,8 @@ fn a_payload_that_is_small_without_its_whitespace_is_not_compressed() {
     let mut out = Vec::new();
     let mut cx = Context::from_waker(Waker::noop());
     assert!(client.subscription.poll_next(&mut cx, 500, &mut out).is_ready());
-    let block = |lz4| out[0].frame(Variant { lz4, unnamed: false }).expect("an event").block();
+    let block =
+        |lz4| out[0].frame(Variant { lz4, ..Variant::default() }).expect("an event").block();
     assert_eq!(block(true), block(false));
     assert_eq!(block(true).as_ptr(), block(false).as_ptr(), "the same bytes");
 }

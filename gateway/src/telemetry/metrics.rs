@@ -35,6 +35,7 @@ use crate::clock::now_ms;
 use crate::disconnect::Disconnect;
 use crate::problem::ProblemKind;
 use crate::wire::GapReason;
+use crate::wire::content::Coding;
 
 /// The most series of `tidegate_consumer_lag_records`: partitions beyond it are not shown.
 const MAX_LAG_SERIES: usize = 256;
@@ -287,9 +288,9 @@ pub fn sent_events(kind: SentKind, events: u64) {
     SENT[kind as usize].add(events);
 }
 
-/// Bytes of events were written to streams, without a coding.
-pub fn sent_bytes(bytes: u64) {
-    SENT_BYTES.add(bytes);
+/// Bytes of events were written to streams, in this coding.
+pub fn sent_bytes(coding: Coding, bytes: u64) {
+    SENT_BYTES[coding as usize].add(bytes);
 }
 
 /// Events were handed to a socket this long after they were published, in milliseconds: `events`

@@ -82,7 +82,7 @@ mod tests {
     use crate::wire::chunk_around;
 
     fn put(framing: Framing, id_line: Option<&Bytes>) -> (Vec<u8>, usize) {
-        let frame = chunk_around(b"id: X\n", b"data: 1");
+        let frame = chunk_around(b"id: X\n", &[b"data: 1\n\n"]);
         let mut out = VecDeque::new();
         let length = framing.put_frame(&frame, id_line, &mut out);
         (out.iter().flatten().copied().collect(), length)

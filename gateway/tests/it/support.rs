@@ -2,6 +2,7 @@
 
 pub mod api_server;
 pub mod config;
+pub mod decoding;
 pub mod gateway;
 pub mod http;
 pub mod http2;

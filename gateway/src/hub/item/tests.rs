@@ -34,7 +34,7 @@ fn item_of_bytes(value: &[u8]) -> Item {
 }
 
 fn envelope(item: &Item, lz4: bool) -> Value {
-    let frame = item.frame(Variant { lz4, unnamed: true }).expect("a frame");
+    let frame = item.frame(Variant { lz4, unnamed: true, ..Variant::default() }).expect("a frame");
     let block = frame.body();
     let text = std::str::from_utf8(&block).expect("UTF-8");
     serde_json::from_str(text.trim().strip_prefix("data: ").expect("data")).expect("JSON")

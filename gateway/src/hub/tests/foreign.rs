@@ -46,7 +46,7 @@ fn envelopes(opened: &mut Opened) -> Vec<Value> {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(opened.subscription.poll_next(&mut cx, 500, &mut out).is_ready());
     let envelope = |delivery: &Delivery| {
-        let body = delivery.frame(Variant { unnamed: true, lz4: false })?.body();
+        let body = delivery.frame(Variant { unnamed: true, ..Variant::default() })?.body();
         let at = body.iter().position(|b| *b == b'{').expect("an envelope");
         Some(serde_json::from_slice(&body[at..]).expect("JSON"))
     };

@@ -3,6 +3,7 @@
 use super::atomics::{AGES_US, Histogram, Number, Page, WAITS_US};
 use super::labels::{EndedBy, SentKind};
 use crate::problem::ProblemKind;
+use crate::wire::content::Coding;
 
 /// What became of publish requests: `ok`, and the kinds of problem in their order.
 pub(super) static PUBLISHED: [Number; ProblemKind::ALL.len() + 1] =
@@ -14,7 +15,8 @@ pub(super) static CONSUMED: [(&str, Number); 3] =
 pub(super) static MATCHED: Number = Number::new();
 pub(super) static SENT: [Number; SentKind::ALL.len()] =
     [const { Number::new() }; SentKind::ALL.len()];
-pub(super) static SENT_BYTES: Number = Number::new();
+pub(super) static SENT_BYTES: [Number; Coding::ALL.len()] =
+    [const { Number::new() }; Coding::ALL.len()];
 pub(super) static SEND_LATENCY: Histogram<16> = Histogram::new(&WAITS_US);
 pub(super) static FANOUT: Histogram<16> = Histogram::new(&WAITS_US);
 pub(super) static WINDOW_BYTES: Number = Number::new();
@@ -57,7 +59,7 @@ pub(super) fn render(page: &mut Page<'_>) {
         "tidegate_sent_bytes_total",
         "coding",
         "Bytes of events handed to sockets, by content coding",
-        [("identity", &SENT_BYTES)],
+        Coding::ALL.iter().map(|coding| coding.as_str()).zip(&SENT_BYTES),
     );
     page.histogram(
         "tidegate_send_latency_seconds",

@@ -172,7 +172,7 @@ fn every_series_of_the_contract_is_well_formed_and_counts() {
     consumer_lag("tidegate.events", 0, 7);
     log_up(true);
     sent_events(SentKind::Heartbeat, 2);
-    sent_bytes(99);
+    sent_bytes(Coding::Gzip, 99);
     send_latency_ms(-1, 1);
     send_latency_ms(70_000, 1_000);
     fanout(Duration::from_micros(20));
@@ -201,7 +201,7 @@ fn every_series_of_the_contract_is_well_formed_and_counts() {
         ("tidegate_consumed_records_total", "kafka", 5.0),
         ("tidegate_matched_records_total", "", 4.0),
         ("tidegate_sent_events_total", "heartbeat", 2.0),
-        ("tidegate_sent_bytes_total", "identity", 99.0),
+        ("tidegate_sent_bytes_total", "gzip", 99.0),
         ("tidegate_send_failures_total", "write_timeout", 1.0),
         ("tidegate_replayed_events_total", "window", 6.0),
         ("tidegate_gaps_total", "too_far", 1.0),

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use super::decoding::Decoder;
 use super::gateway::Gateway;
 use super::http::{PATIENCE, header};
 use super::proxy::{Kind, Proxy};
@@ -28,12 +29,26 @@ pub enum Way {
     Tls,
     Http2OverTls,
     Through(Kind),
+    /// The same with this content coding.
+    Coded(&'static str, &'static Way),
+}
+
+impl Way {
+    /// The way without its coding, and that.
+    fn apart(self) -> (Self, Option<&'static str>) {
+        match self {
+            Self::Coded(coding, way) => (way.apart().0, Some(coding)),
+            way => (way, None),
+        }
+    }
 }
 
 /// A gateway, and what its clients need to speak to it in one way.
 pub struct Site {
     pub gateway: Gateway,
     way: Way,
+    /// What its clients ask for and get.
+    pub coding: Option<&'static str>,
     pair: Option<Pair>,
     _files: Option<Files>,
     pub proxy: Option<Proxy>,
@@ -43,6 +58,7 @@ pub struct Site {
 impl Site {
     /// Starts one; `None` if the way cannot be tried on this machine.
     pub async fn start(way: Way, flags: &[&str]) -> Option<Self> {
+        let (way, coding) = way.apart();
         if let Way::Through(kind) = way
             && !kind.is_installed()
         {
@@ -53,7 +69,8 @@ impl Site {
         let files = pair.as_ref().map(Files::with);
         let more = files.as_ref().map(Files::flags);
         let more = more.iter().flatten().map(String::as_str);
-        let flags: Vec<&str> = flags.iter().copied().chain(more).collect();
+        let on = coding.map(|coding| format!("--stream-{coding}=true"));
+        let flags: Vec<&str> = flags.iter().copied().chain(more).chain(on.as_deref()).collect();
         let gateway = Gateway::ready(&flags).await;
         let client = match &pair {
             Some(pair) => pair.client(gateway.public(), false),
@@ -66,7 +83,7 @@ impl Site {
             Way::Through(kind) => Some(Proxy::start(kind, gateway.public()).await),
             _ => None,
         };
-        Some(Self { gateway, way, pair, _files: files, proxy, client })
+        Some(Self { gateway, way, coding, pair, _files: files, proxy, client })
     }
 
     /// How `/metrics` calls it.
@@ -75,6 +92,7 @@ impl Site {
             Way::HandedOff | Way::WithBody | Way::Tls | Way::Through(_) => "\"http1.1\"",
             Way::Http10 => "\"http1.0\"",
             Way::Http2 | Way::Http2OverTls => "\"h2\"",
+            Way::Coded(..) => unreachable!("taken apart"),
         }
     }
 
@@ -84,7 +102,10 @@ impl Site {
 
     /// Opens a stream; panics unless it is answered with 200.
     pub async fn open(&self, path: &str, headers: &[(&str, &str)]) -> Reader {
+        let accepted = self.coding.map(|coding| ("accept-encoding", coding));
+        let headers: Vec<_> = headers.iter().copied().chain(accepted).collect();
         let opened = async {
+            let headers = &headers[..];
             match self.way {
                 Way::HandedOff | Way::Through(_) => {
                     self.http1(self.socket().await, "1.1", path, headers).await
@@ -97,6 +118,7 @@ impl Site {
                 Way::Tls => self.http1(self.session("http/1.1").await, "1.1", path, headers).await,
                 Way::Http2 => http2(self.socket().await, path, headers).await,
                 Way::Http2OverTls => http2(self.session("h2").await, path, headers).await,
+                Way::Coded(..) => unreachable!("taken apart"),
             }
         };
         timeout(PATIENCE, opened).await.expect("an answer in time")
@@ -112,6 +134,7 @@ impl Site {
             Way::WithBody | Way::Tls => assert!(!closes, "{}", reader.head),
             _ => {}
         }
+        assert_eq!(header(&reader.head, "content-encoding"), self.coding);
         let first = reader.block().await.expect("a first block");
         assert_eq!(first.event.as_deref(), Some("tidegate.connected"), "{first:?}");
         (reader, first)
@@ -275,6 +298,7 @@ pub enum End {
 pub struct Reader {
     pub head: String,
     told: mpsc::Receiver<Option<Bytes>>,
+    decoder: Decoder,
     text: Vec<u8>,
     /// Before this no block ends.
     searched: usize,
@@ -290,7 +314,8 @@ impl Reader {
     ) -> Self {
         let (tell, told) = mpsc::channel(1);
         let reading = tokio::spawn(read(tell)).abort_handle();
-        Self { head, told, text: Vec::new(), searched: 0, reading, last_id: None }
+        let decoder = Decoder::of(header(&head, "content-encoding"));
+        Self { head, told, decoder, text: Vec::new(), searched: 0, reading, last_id: None }
     }
 
     /// The next block, or how the stream ended.
@@ -311,8 +336,9 @@ impl Reader {
                 // Large blocks come in many parts.
                 self.searched = self.text.len().saturating_sub(1);
                 match self.told.recv().await {
-                    Some(Some(data)) => self.text.extend(data),
+                    Some(Some(data)) => self.text.extend(self.decoder.decode(&data)),
                     Some(None) => {
+                        self.decoder.expect_end();
                         assert!(self.text.is_empty(), "the last block is whole");
                         return Err(End::Clean);
                     }

@@ -1,0 +1,51 @@
+//! A stream's content coding as a client takes it off: what has come is decoded at once.
+
+use std::io::Write as _;
+
+use flate2::write::GzDecoder;
+
+/// What decodes one stream.
+pub enum Decoder {
+    Identity,
+    Gzip(GzDecoder<Vec<u8>>),
+    Zstd(zstd::stream::write::Decoder<'static, Vec<u8>>),
+}
+
+impl Decoder {
+    /// That of a stream with this `Content-Encoding`.
+    pub fn of(coding: Option<&str>) -> Self {
+        match coding {
+            None => Self::Identity,
+            Some("gzip") => Self::Gzip(GzDecoder::new(Vec::new())),
+            Some("zstd") => {
+                Self::Zstd(zstd::stream::write::Decoder::new(Vec::new()).expect("a decoder"))
+            }
+            Some(other) => panic!("nobody asked for {other}"),
+        }
+    }
+
+    /// All that can be known by now.
+    pub fn decode(&mut self, data: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Identity => data.to_vec(),
+            Self::Gzip(decoder) => {
+                decoder.write_all(data).expect("gzip");
+                decoder.flush().expect("flushed");
+                std::mem::take(decoder.get_mut())
+            }
+            Self::Zstd(decoder) => {
+                decoder.write_all(data).expect("zstd");
+                decoder.flush().expect("flushed");
+                std::mem::take(decoder.get_mut())
+            }
+        }
+    }
+
+    /// Asserts that the stream was whole: in gzip, that its sum is right.
+    pub fn expect_end(&mut self) {
+        if let Self::Gzip(decoder) = self {
+            decoder.try_finish().expect("the sum is right");
+            assert!(decoder.get_ref().is_empty());
+        }
+    }
+}
