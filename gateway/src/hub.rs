@@ -137,6 +137,9 @@ pub struct Hub {
     hasher: foldhash::fast::FixedState,
 }
 
+/// How long rings keep an event that has left the window, for readers who were only just woken.
+const READ_WITHIN: Duration = Duration::from_millis(100);
+
 /// The chain of broadcasts. A room whose hash is the same walks a few records more.
 const BROADCASTS: Chain = Chain(0);
 
@@ -324,10 +327,19 @@ impl Hub {
 
     fn evict(&self, state: &mut State, now: Instant) {
         let routed_before = now.checked_sub(self.bounds.window_age);
-        let State { window, positions, .. } = state;
-        window.evict(self.bounds.window_bytes, routed_before, |shard, offset, latest| {
-            positions.uncover(shard, offset.next(), latest);
-        });
+        let State { window, positions, rooms, .. } = state;
+        let gone = |shard, offset: Offset, latest| positions.uncover(shard, offset.next(), latest);
+        // Not only at the next sweep: what a ring alone holds takes up its bytes all the same, and for it
+        // more and more of the window would go.
+        let fall = |item: &Item| {
+            let of_id: &mut dyn Iterator<Item = _> = match &item.head.audience {
+                Audience::Room(room) => &mut rooms.get(&room.id).into_iter(),
+                Audience::Broadcast(_) => &mut rooms.values(),
+            };
+            of_id.flat_map(|rooms| &rooms.0).for_each(|room| room.trim(item.seq + 1));
+        };
+        let read_before = now.checked_sub(READ_WITHIN);
+        window.evict(self.bounds.window_bytes, routed_before, read_before, gone, fall);
     }
 
     /// Lets go of what has grown too old. Called once a second or so.

@@ -195,18 +195,26 @@ impl Window {
     }
 
     /// Lets go of what is too much or too old. `gone` is told each shard and offset that went, and
-    /// the latest time of what the shard has lost up to it.
+    /// the latest time of what the shard has lost up to it; `fall`, each event that rings may hold and
+    /// that was routed before `read_before`: its readers have had their time.
     pub(super) fn evict(
         &mut self,
         bytes: usize,
         routed_before: Option<Instant>,
+        read_before: Option<Instant>,
         mut gone: impl FnMut(Shard, Offset, i64),
+        mut fall: impl FnMut(&Item),
     ) {
         while self.oldest_is_due(bytes, routed_before) {
             let Some(oldest) = self.stored.pop_front() else { return };
             let seq = self.first;
             self.first += 1;
             self.budget.give_back(cost(&oldest.record));
+            if let Some(item) = &oldest.item
+                && read_before.is_some_and(|t| oldest.routed_at < t)
+            {
+                fall(item);
+            }
             if let Some(links) = self.chains.get_mut(&oldest.chain) {
                 match links.rest.pop_front() {
                     Some(next) => links.first = next,
@@ -239,3 +247,6 @@ impl Window {
 fn cost(record: &Record) -> usize {
     record.bytes() + size_of::<Stored>() + INDEX_BYTES
 }
+
+#[cfg(test)]
+mod tests;
