@@ -51,7 +51,7 @@ use crate::wire::{self, Connected, StartKind, Variant};
     responses(
         (
             status = 200,
-            description = "Server-sent events. First `tidegate.connected`; then events, whose `data:` is an `Envelope`, and `tidegate.gap`, `tidegate.heartbeat` and `tidegate.goodbye`, whose `data:` are the schemas of these names.",
+            description = "Server-sent events, in a content coding that `Accept-Encoding` allows if the operator has one on. First `tidegate.connected`; then events, whose `data:` is an `Envelope`, and `tidegate.gap`, `tidegate.heartbeat` and `tidegate.goodbye`, whose `data:` are the schemas of these names.",
             content_type = "text/event-stream",
             body = String,
             example = json!(wire::example()),
@@ -81,7 +81,7 @@ pub async fn room(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
     responses(
         (
             status = 200,
-            description = "Server-sent events. First `tidegate.connected`; then events, whose `data:` is an `Envelope`, and `tidegate.gap`, `tidegate.heartbeat` and `tidegate.goodbye`, whose `data:` are the schemas of these names.",
+            description = "Server-sent events, in a content coding that `Accept-Encoding` allows if the operator has one on. First `tidegate.connected`; then events, whose `data:` is an `Envelope`, and `tidegate.gap`, `tidegate.heartbeat` and `tidegate.goodbye`, whose `data:` are the schemas of these names.",
             content_type = "text/event-stream",
             body = String,
             example = json!(wire::example()),

@@ -5,6 +5,7 @@ mod auth;
 mod batch;
 mod cli;
 mod clients;
+mod codings;
 mod console;
 mod cors;
 mod dashboards;

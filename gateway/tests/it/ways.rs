@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::support::decoding::noise;
 use crate::support::eventually;
 use crate::support::http::{PATIENCE, header};
 use crate::support::proxy::Kind;
@@ -252,16 +253,6 @@ async fn a_drain_and_an_age_end_it_with_a_goodbye(way: Way) {
     // A client of HTTP/2 keeps its connection until it is gone itself.
     drop(readers);
     assert!(ended.await.expect("ended").success());
-}
-
-/// Text that no coding makes much shorter.
-fn noise(length: usize) -> String {
-    let mut state = 1_u64;
-    let next = |_| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        char::from(b' ' + u8::try_from(state >> 58).expect("six bits")).max('#')
-    };
-    (0..length).map(next).filter(|c| *c != '\\').collect()
 }
 
 /// Publishes more events of 10 KB to room `a/t` than anything holds, numbered from 0.

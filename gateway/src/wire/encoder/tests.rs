@@ -17,7 +17,7 @@ enum Put {
 }
 
 fn put() -> impl Strategy<Value = Put> {
-    let text = || prop_oneof!["[a-e]{0,100}", "[a-e]{400,3000}"];
+    let text = || prop_oneof!["[a-e]{1,100}", "[a-e]{400,3000}"];
     prop_oneof![
         text().prop_map(Put::Block),
         (text(), proptest::option::of("id: [a-z]{0,80}\n")).prop_map(|(b, id)| Put::Frame(b, id)),

@@ -7,7 +7,7 @@ use flate2::write::GzDecoder;
 /// What decodes one stream.
 pub enum Decoder {
     Identity,
-    Gzip(GzDecoder<Vec<u8>>),
+    Gzip(Box<GzDecoder<Vec<u8>>>),
     Zstd(zstd::stream::write::Decoder<'static, Vec<u8>>),
 }
 
@@ -16,7 +16,7 @@ impl Decoder {
     pub fn of(coding: Option<&str>) -> Self {
         match coding {
             None => Self::Identity,
-            Some("gzip") => Self::Gzip(GzDecoder::new(Vec::new())),
+            Some("gzip") => Self::Gzip(GzDecoder::new(Vec::new()).into()),
             Some("zstd") => {
                 Self::Zstd(zstd::stream::write::Decoder::new(Vec::new()).expect("a decoder"))
             }
@@ -48,4 +48,14 @@ impl Decoder {
             assert!(decoder.get_ref().is_empty());
         }
     }
+}
+
+/// Text that no coding makes much shorter.
+pub fn noise(length: usize) -> String {
+    let mut state = 1_u64;
+    let next = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b' ' + u8::try_from(state >> 58).expect("six bits")).max('#')
+    };
+    (0..length).map(next).filter(|c| *c != '\\').collect()
 }
