@@ -197,6 +197,29 @@ pub const ROWS: &[Row] = &[
         ..PACED
     },
     Row {
+        name: "gzip",
+        title: "1,000 readers of one room who ask for gzip, 200 B, 50 events a second",
+        swarm: &["fanout", "--readers=1000", "--rooms=one", "--bytes=200", "--rate=50", "--gzip"],
+        without: Some(("without gzip", PACED.swarm)),
+        floors: &[],
+        peers: &[],
+        targets: &[Target { figure: Figure::Cpu, most: 1.05, against: Against::Without }],
+        ..PACED
+    },
+    Row {
+        name: "gzip-large",
+        title: "1,000 readers of one room who ask for gzip, 10 KB, 10 events a second",
+        swarm: &["fanout", "--readers=1000", "--rooms=one", "--bytes=10240", "--rate=10", "--gzip"],
+        without: Some((
+            "without gzip",
+            &["fanout", "--readers=1000", "--rooms=one", "--bytes=10240", "--rate=10"],
+        )),
+        floors: &[],
+        peers: &[],
+        targets: &[Target { figure: Figure::Cpu, most: 1.05, against: Against::Without }],
+        ..PACED
+    },
+    Row {
         name: "churn",
         title: "1,000 readers who leave after 20 events and come again, 200 B, 50 events a second",
         swarm: &[

@@ -142,8 +142,9 @@ impl Kind {
             }
             Self::Axum => words(bin.join("baseline"), &[addr]),
             Self::Tidegate | Self::TidegateKafka | Self::TidegateTls => {
-                let mut flags =
-                    vec![format!("--public-addr={at}"), format!("--admin-addr={admin}")];
+                // For those who ask.
+                let mut flags = vec!["--stream-gzip=true".into()];
+                flags.extend([format!("--public-addr={at}"), format!("--admin-addr={admin}")]);
                 if self == Self::TidegateKafka {
                     flags.push("--log-kind=kafka".into());
                     flags.extend(near.brokers.as_ref().map(|at| format!("--kafka-brokers={at}")));

@@ -23,6 +23,9 @@ pub enum Malformed {
     /// A chunk's frame is broken.
     #[error("a chunk is malformed")]
     Chunk,
+    /// The body is not the gzip that the head says, or its sum is wrong.
+    #[error("the gzip stream is malformed")]
+    Gzip,
 }
 
 /// What a response head says.
@@ -34,6 +37,8 @@ pub struct Head {
     pub close: bool,
     /// The body is `text/event-stream`.
     pub event_stream: bool,
+    /// The body is in gzip.
+    pub gzip: bool,
 }
 
 /// A part of a response.
@@ -213,7 +218,7 @@ fn parse_head(head: &[u8]) -> Result<Option<(Head, State)>, Malformed> {
     if (100..200).contains(&status) {
         return Ok(None);
     }
-    let mut head = Head { status, close: minor == b'0', event_stream: false };
+    let mut head = Head { status, close: minor == b'0', event_stream: false, gzip: false };
     let mut state = State::UntilClose;
     for line in lines {
         let Some(colon) = line.iter().position(|&b| b == b':') else { continue };
@@ -228,6 +233,8 @@ fn parse_head(head: &[u8]) -> Result<Option<(Head, State)>, Malformed> {
             }
         } else if name.eq_ignore_ascii_case(b"connection") {
             head.close |= value.eq_ignore_ascii_case(b"close");
+        } else if name.eq_ignore_ascii_case(b"content-encoding") {
+            head.gzip = value.eq_ignore_ascii_case(b"gzip");
         } else if name.eq_ignore_ascii_case(b"content-type") {
             head.event_stream =
                 value.get(..17).is_some_and(|v| v.eq_ignore_ascii_case(b"text/event-stream"));

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clock;
 pub mod floor;
 pub mod http;
+pub mod inflate;
 pub mod publishers;
 pub mod report;
 pub mod resume;

@@ -198,6 +198,7 @@ fn published(outcome: &publishers::Outcome) -> Value {
 fn streams(seen: &subscribers::Outcome) -> Value {
     json!({
         "opened": seen.opened,
+        "coded": seen.coded,
         "readers": seen.readers,
         "stalled": seen.stalled,
         "failed": seen.failed.json(),

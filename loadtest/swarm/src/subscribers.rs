@@ -91,6 +91,8 @@ impl Plan {
 pub struct Outcome {
     /// Streams that were opened, again or for the first time.
     pub opened: u64,
+    /// Of those, the ones in gzip.
+    pub coded: u64,
     /// Readers whose stream opened at least once.
     pub readers: u64,
     /// Of those, the ones that were to stall.
@@ -151,6 +153,7 @@ impl Outcome {
 
     fn add(&mut self, other: &Self) {
         self.opened += other.opened;
+        self.coded += other.coded;
         self.readers += other.readers;
         self.stalled += other.stalled;
         self.failed.add(&other.failed);

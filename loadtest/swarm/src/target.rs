@@ -107,6 +107,8 @@ pub struct Target {
     subscribe: String,
     publish: String,
     headers: String,
+    /// Readers ask for gzip.
+    gzip: bool,
 }
 
 impl Target {
@@ -128,6 +130,7 @@ impl Target {
             subscribe: SUBSCRIBE_PATH.into(),
             publish: PUBLISH_PATH.into(),
             headers: String::new(),
+            gzip: false,
         })
     }
 
@@ -153,6 +156,13 @@ impl Target {
             self.headers.push_str(line);
             self.headers.push_str("\r\n");
         }
+        self
+    }
+
+    /// Has readers ask for gzip.
+    #[must_use]
+    pub fn with_gzip(mut self, gzip: bool) -> Self {
+        self.gzip = gzip;
         self
     }
 
@@ -182,6 +192,9 @@ impl Target {
             self.headers,
         )
         .into_bytes();
+        if self.gzip {
+            request.extend_from_slice(b"Accept-Encoding: gzip\r\n");
+        }
         if !last_id.is_empty() {
             request.extend_from_slice(b"Last-Event-ID: ");
             request.extend_from_slice(last_id);

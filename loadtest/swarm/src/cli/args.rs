@@ -128,6 +128,9 @@ struct ConnectArgs {
     /// Loopback addresses to connect from [default: one for every 5,000 readers]
     #[arg(long, value_parser = value_parser!(u32).range(1..=i64::from(MOST_SOURCES)))]
     sources: Option<u32>,
+    /// Ask for gzip, and read what comes in it
+    #[arg(long)]
+    gzip: bool,
     /// Connections begun per second, 0: as fast as --in-flight lets them
     #[arg(long, default_value_t = 0.0, value_parser = between(0.0, 1e6))]
     connect_rate: f64,
@@ -143,10 +146,10 @@ struct ConnectArgs {
 }
 
 impl ConnectArgs {
-    fn plan(&self, target: Arc<Target>, readers: usize) -> subscribers::Plan {
+    fn plan(&self, target: &Target, readers: usize) -> subscribers::Plan {
         let sources = u32::try_from(readers.div_ceil(PER_SOURCE)).unwrap_or(MOST_SOURCES);
         subscribers::Plan {
-            target,
+            target: Arc::new(target.clone().with_gzip(self.gzip)),
             readers,
             per_room: match self.rooms {
                 Rooms::One => readers.max(1),
@@ -312,7 +315,7 @@ impl LoadArgs {
             resume: self.resume,
             // Only who publishes knows that the first number is 0.
             from_start: rate > 0.0,
-            ..self.connect.plan(Arc::clone(&target), readers)
+            ..self.connect.plan(&target, readers)
         };
         let plan = publishers::Plan {
             target,
@@ -372,7 +375,7 @@ impl IdleArgs {
     pub(super) fn idle(&self) -> Result<Idle> {
         let most = self.connections.last().copied().unwrap_or(0);
         Ok(Idle {
-            readers: self.connect.plan(self.server.target()?, most),
+            readers: self.connect.plan(&*self.server.target()?, most),
             steps: self.connections.clone(),
             server: self.server.server(),
             open: self.connect.open(),

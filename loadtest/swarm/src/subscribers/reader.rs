@@ -5,8 +5,9 @@ use mio::net::TcpStream;
 use super::Outcome;
 use crate::{
     http::{Decoder, Malformed, Piece},
+    inflate::Inflater,
     sequence::Checker,
-    sse::{Kind, Parser},
+    sse::{Event, Kind, Parser},
 };
 
 /// How far a connection has come.
@@ -28,6 +29,8 @@ pub(super) struct Connection {
     pub(super) stream: TcpStream,
     pub(super) phase: Phase,
     pub(super) http: Decoder,
+    /// Takes the coding off the body, if it has one.
+    pub(super) inflater: Option<Box<Inflater>>,
     /// When `connect` was called.
     pub(super) began: u64,
     /// When the request was written.
@@ -90,33 +93,46 @@ impl Reader {
                 Piece::Head(head) if !head.event_stream => {
                     return Ok(Verdict::Refused("not an event stream".into()));
                 }
-                Piece::Head(_) => {
+                Piece::Head(head) => {
                     outcome.open.record_between(connection.began, now);
+                    outcome.coded += u64::from(head.gzip);
+                    connection.inflater = head.gzip.then(Box::default);
                     connection.phase = Phase::Open;
                     verdict = Verdict::Opened;
                 }
-                Piece::Body(body) => sse.feed(body, |event| {
-                    outcome.count(event.kind);
-                    if event.kind != Kind::Delivery {
-                        return;
+                Piece::Body(body) => {
+                    let mut on_event = |event: Event| {
+                        outcome.count(event.kind);
+                        if event.kind != Kind::Delivery {
+                            return;
+                        }
+                        connection.events += 1;
+                        if event.sent != 0 {
+                            outcome.latency.record_between(event.sent, now);
+                        }
+                        if *last_at != 0 {
+                            outcome.interval.record_between(*last_at, now);
+                        }
+                        *last_at = now;
+                        match event.seq {
+                            Some(seq) => *fresh += u64::from(checker.take(seq) && !*stalled),
+                            None => outcome.unnumbered += 1,
+                        }
+                        if outcome.first_delivery == 0 {
+                            outcome.first_delivery = now;
+                        }
+                        outcome.last_delivery = now;
+                    };
+                    match &mut connection.inflater {
+                        None => sse.feed(body, on_event),
+                        Some(inflater) => {
+                            inflater.take(body, |plain| sse.feed(plain, &mut on_event))?;
+                        }
                     }
-                    connection.events += 1;
-                    if event.sent != 0 {
-                        outcome.latency.record_between(event.sent, now);
-                    }
-                    if *last_at != 0 {
-                        outcome.interval.record_between(*last_at, now);
-                    }
-                    *last_at = now;
-                    match event.seq {
-                        Some(seq) => *fresh += u64::from(checker.take(seq) && !*stalled),
-                        None => outcome.unnumbered += 1,
-                    }
-                    if outcome.first_delivery == 0 {
-                        outcome.first_delivery = now;
-                    }
-                    outcome.last_delivery = now;
-                }),
+                }
+                Piece::End if connection.inflater.as_ref().is_some_and(|i| !i.is_complete()) => {
+                    return Err(Malformed::Gzip);
+                }
                 Piece::End => return Ok(Verdict::Ended),
             }
         }
@@ -126,6 +142,10 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
+    use flate2::{Compression, write::GzEncoder};
+
     use super::*;
 
     fn reader() -> Reader {
@@ -136,6 +156,7 @@ mod tests {
                 stream: TcpStream::from_std(stream),
                 phase: Phase::Asked,
                 http: Decoder::default(),
+                inflater: None,
                 began: 1,
                 asked: 2,
                 events: 0,
@@ -171,6 +192,37 @@ mod tests {
         assert_eq!(reader.checker.faults().doubled, 1);
         assert_eq!((outcome.latency.count(), outcome.interval.count()), (2, 1));
         assert_eq!(reader.take(b"0\r\n\r\n", 3, &mut outcome, &mut fresh), Ok(Verdict::Ended));
+    }
+
+    #[test]
+    fn a_coded_stream_is_read_as_it_comes_and_has_to_end_with_its_sum() {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(b"data: {\"seq\":0,\"t\":1000}\n\n").unwrap();
+        encoder.flush().unwrap();
+        let first = std::mem::take(encoder.get_mut());
+        let rest = encoder.finish().unwrap();
+        for is_whole in [true, false] {
+            let mut reader = reader();
+            let mut outcome = Outcome::default();
+            let mut fresh = 0;
+            let mut bytes = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+                Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+                .to_vec();
+            bytes.extend_from_slice(format!("{:x}\r\n", first.len()).as_bytes());
+            bytes.extend_from_slice(&first);
+            let verdict = reader.take(&bytes, 2_000_000, &mut outcome, &mut fresh);
+            assert_eq!(verdict, Ok(Verdict::Opened));
+            assert_eq!((outcome.deliveries, outcome.coded, fresh), (1, 1, 1));
+            let mut bytes = b"\r\n".to_vec();
+            if is_whole {
+                bytes.extend_from_slice(format!("{:x}\r\n", rest.len()).as_bytes());
+                bytes.extend_from_slice(&rest);
+                bytes.extend_from_slice(b"\r\n");
+            }
+            bytes.extend_from_slice(b"0\r\n\r\n");
+            let verdict = reader.take(&bytes, 3, &mut outcome, &mut fresh);
+            assert_eq!(verdict, if is_whole { Ok(Verdict::Ended) } else { Err(Malformed::Gzip) });
+        }
     }
 
     #[test]

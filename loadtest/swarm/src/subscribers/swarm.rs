@@ -153,6 +153,7 @@ impl Swarm {
             stream,
             phase: Phase::Connecting,
             http: Decoder::default(),
+            inflater: None,
             began,
             asked: 0,
             events: 0,
