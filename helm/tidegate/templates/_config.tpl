@@ -86,6 +86,9 @@ auth:
   {{- end }}
 stream:
   heartbeat: {{ .Values.stream.heartbeat | quote }}
+  {{- if .Values.stream.gzip }}
+  gzip: true
+  {{- end }}
   max_age: {{ .Values.stream.maxAge | default (include "tidegate.derivedMaxAge" .) | default nil | toJson }}
 drain:
   grace: {{ include "tidegate.duration" (include "tidegate.gatewayGraceMs" .) | quote }}
