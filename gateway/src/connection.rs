@@ -266,16 +266,22 @@ impl<E: Ends> Connection<E> {
     /// Leaves a stream that waits to the fan-out, which writes what comes to `outlet`, as chunks,
     /// until the stream is polled again.
     pub fn park(&mut self, outlet: &Arc<impl Outlet + 'static>) {
-        let (variant, until, opened_ms) = (self.terms.variant, self.next_end(), self.opened_ms);
         if self.ended.is_none() && self.pending.is_empty() {
-            let outlet = || Arc::clone(outlet) as Arc<dyn Outlet>;
-            self.feed.park(|| Manner { outlet: outlet(), variant, until, opened_ms });
+            let manner = Manner {
+                outlet: Arc::clone(outlet) as Arc<dyn Outlet>,
+                variant: self.terms.variant,
+                encoder: self.encoder,
+                until: self.next_end(),
+                opened_ms: self.opened_ms,
+            };
+            self.feed.park(manner);
         }
     }
 
     /// Takes the stream back from the fan-out.
     fn unpark(&mut self) {
         let Some(unparked) = self.feed.unpark() else { return };
+        self.encoder = unparked.encoder;
         if let Some(at) = unparked.wrote_at {
             self.last_written = at;
         }

@@ -9,7 +9,9 @@ use bytes::{Bytes, BytesMut};
 use super::item::Item;
 use super::room::Room;
 use crate::wire::Variant;
+use crate::wire::checksum::Piece;
 use crate::wire::chunk::Framing;
+use crate::wire::encoder::Encoder;
 
 /// How many bytes of events are written at once.
 const BYTES: usize = 64 * 1024;
@@ -19,6 +21,8 @@ const BYTES: usize = 64 * 1024;
 pub(super) struct Batch {
     /// Their chunks.
     pub(super) bytes: Bytes,
+    /// What they are to the sum of a stream in their coding.
+    pub(super) piece: Piece,
     /// How many events that is.
     pub(super) events: u64,
     /// How many bytes their blocks have.
@@ -58,8 +62,10 @@ impl Pending {
             return Self::ForTask;
         }
         let mut pieces = VecDeque::new();
+        let mut encoder = Encoder::new(variant.coding, Framing::Chunks);
         let mut batch = Batch {
             bytes: Bytes::new(),
+            piece: Piece::EMPTY,
             events: 0,
             block_bytes: 0,
             end: place,
@@ -76,7 +82,7 @@ impl Pending {
             batch.end += 1;
             batch.next_seq = item.seq + 1;
             let Some(frame) = item.frame(variant) else { continue };
-            let block = Framing::Chunks.put_frame(frame, id_line.as_ref(), &mut pieces);
+            let block = encoder.put_frame(frame, id_line.as_ref(), &mut pieces);
             batch.block_bytes += block as u64;
             batch.events += 1;
             let published_at = item.published_at();
@@ -86,6 +92,7 @@ impl Pending {
             }
         }
         batch.is_all = batch.end == end;
+        batch.piece = encoder.piece();
         batch.bytes = joined(pieces);
         Self::Batch(batch)
     }

@@ -21,6 +21,8 @@ use super::room::Room;
 use crate::clock::now_ms;
 use crate::telemetry::metrics;
 use crate::wire::Variant;
+use crate::wire::content::Coding;
+use crate::wire::encoder::Encoder;
 
 /// How many seats a row has. Its lock is held while all of them are written to: a third of a
 /// millisecond.
@@ -42,6 +44,8 @@ pub struct Manner {
     pub outlet: Arc<dyn Outlet>,
     /// How events are spelled.
     pub variant: Variant,
+    /// How far the stream's coding has come.
+    pub encoder: Encoder,
     /// When its task has to look whether the stream is over.
     pub until: Option<Instant>,
     /// When the stream was opened, in milliseconds since the Unix epoch: what is older counts in no
@@ -50,8 +54,10 @@ pub struct Manner {
 }
 
 /// What was done for a reader while it was parked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Unparked {
+    /// How far the stream's coding has come.
+    pub encoder: Encoder,
     /// When it was last written to.
     pub wrote_at: Option<Instant>,
     /// The rest of a batch that the socket took in part.
@@ -81,7 +87,7 @@ impl Parked {
     /// What its task has to know of it.
     pub(super) fn unparked(self) -> Unparked {
         let rest = self.rest.map_or_else(Bytes::new, |rest| *rest);
-        Unparked { wrote_at: self.wrote_at, rest }
+        Unparked { encoder: self.manner.encoder, wrote_at: self.wrote_at, rest }
     }
 
     /// Writes what is pending.
@@ -115,8 +121,9 @@ impl Parked {
             self.place = batch.end;
             self.next_seq = batch.next_seq;
             self.wrote_at = Some(now);
+            self.manner.encoder.pass(&batch.piece);
             sent.events += batch.events;
-            sent.bytes += batch.block_bytes;
+            sent.bytes[self.manner.variant.coding as usize] += batch.block_bytes;
             for (published_at, events) in &batch.published {
                 if *published_at >= self.manner.opened_ms {
                     sent.note(*published_at, *events);
@@ -219,7 +226,8 @@ impl Row {
 #[derive(Debug, Default)]
 struct Sent {
     events: u64,
-    bytes: u64,
+    /// By coding.
+    bytes: [u64; Coding::ALL.len()],
     /// How many events were published at each time.
     published: Vec<(i64, u64)>,
 }
@@ -241,7 +249,11 @@ impl Sent {
             metrics::send_latency_ms(now.saturating_sub(*published_at), *events);
         }
         metrics::sent_events(metrics::SentKind::Event, self.events);
-        metrics::sent_bytes(self.bytes);
+        for (coding, bytes) in Coding::ALL.into_iter().zip(self.bytes) {
+            if bytes > 0 {
+                metrics::sent_bytes(coding, bytes);
+            }
+        }
     }
 }
 

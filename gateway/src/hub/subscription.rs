@@ -116,13 +116,13 @@ impl Subscription {
 
     /// Leaves the reader to the fan-out, if all it waits for is what everybody in its room gets: it
     /// is written to as `manner` says, and whoever polled last is woken for everything else.
-    pub fn park(&mut self, manner: impl FnOnce() -> Manner) {
+    pub fn park(&mut self, manner: Manner) {
         if self.waits
             && self.own.is_none()
             && self.first.is_empty()
             && let [seat] = self.seats.as_mut_slice()
         {
-            seat.park(manner());
+            seat.park(manner);
         }
     }
 

@@ -164,7 +164,7 @@ impl Feed {
     }
 
     /// Leaves the reader to the fan-out, if it is live and that can do all there is to do.
-    pub fn park(&mut self, manner: impl FnOnce() -> Manner) {
+    pub fn park(&mut self, manner: Manner) {
         if let State::Live(subscription) = &mut self.state {
             subscription.park(manner);
         }

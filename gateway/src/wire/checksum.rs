@@ -44,18 +44,9 @@ impl Piece {
     /// That of these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        let crc = crc32fast::hash(bytes);
-        let mut shift = ONE;
-        let mut rest = bytes.len();
-        let mut square = 3;
-        while rest > 0 {
-            if rest & 1 == 1 {
-                shift = product(SQUARES[square % 32], shift);
-            }
-            rest >>= 1;
-            square += 1;
-        }
-        Self { crc, bytes: wrapped(bytes.len()), shift }
+        let mut sum = Checksum::default();
+        sum.read(bytes);
+        sum.piece()
     }
 
     /// That of this piece and then `next`.
@@ -89,6 +80,22 @@ impl Checksum {
         hasher.update(bytes);
         self.crc = hasher.finalize();
         self.bytes = self.bytes.wrapping_add(wrapped(bytes.len()));
+    }
+
+    /// The piece that all of it is, if it began with nothing and is shorter than 4 GiB.
+    #[must_use]
+    pub fn piece(self) -> Piece {
+        let mut shift = ONE;
+        let mut rest = self.bytes;
+        let mut square = 3;
+        while rest > 0 {
+            if rest & 1 == 1 {
+                shift = product(SQUARES[square % 32], shift);
+            }
+            rest >>= 1;
+            square += 1;
+        }
+        Piece { crc: self.crc, bytes: self.bytes, shift }
     }
 
     /// As a gzip stream ends with it.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::checksum::Checksum;
+use super::checksum::{Checksum, Piece};
 use super::chunk::Framing;
 use super::content::Coding;
 use super::{Frame, gzip};
@@ -57,7 +57,9 @@ impl Encoder {
         out: &mut VecDeque<Bytes>,
     ) -> usize {
         let (Coding::Gzip | Coding::Zstd, Some(line)) = (self.coding, id_line) else {
-            self.pass(frame);
+            if self.coding == Coding::Gzip {
+                self.sum.pass(frame.block_piece());
+            }
             return self.framing.put_frame(frame, id_line, out);
         };
         self.sum.read(line);
@@ -65,10 +67,17 @@ impl Encoder {
         self.framing.put_frame(frame, Some(&self.coding.line(line)), out)
     }
 
-    /// Takes note that an event was put as all share it, [`Frame::chunk`] or [`Frame::block`].
-    pub fn pass(&mut self, frame: &Frame) {
+    /// What everything that was put is to the sum of another stream to which the same bytes are
+    /// written.
+    #[must_use]
+    pub fn piece(&self) -> Piece {
+        self.sum.piece()
+    }
+
+    /// Takes note that bytes were written which another encoder of this kind has put.
+    pub fn pass(&mut self, piece: &Piece) {
         if self.coding == Coding::Gzip {
-            self.sum.pass(frame.block_piece());
+            self.sum.pass(piece);
         }
     }
 

@@ -48,6 +48,8 @@ struct Reader {
     pending: VecDeque<Bytes>,
     woken: Arc<Flag>,
     parks: bool,
+    variant: Variant,
+    encoder: Encoder,
     until: Option<Instant>,
     /// How often it was taken back with something written to it.
     written_to: usize,
@@ -55,6 +57,10 @@ struct Reader {
 
 impl Reader {
     fn new(pod: &Pod, parks: bool) -> Self {
+        Self::coded(pod, parks, Coding::Identity)
+    }
+
+    fn coded(pod: &Pod, parks: bool, coding: Coding) -> Self {
         let patterns = [Pattern::new("a", "s").expect("a pattern")];
         let me = User::new("me").expect("a user");
         Self {
@@ -63,6 +69,8 @@ impl Reader {
             pending: VecDeque::new(),
             woken: Arc::new(Flag(AtomicBool::new(true))),
             parks,
+            variant: Variant { coding, ..Variant::default() },
+            encoder: Encoder::new(coding, Framing::Chunks),
             until: None,
             written_to: 0,
         }
@@ -78,6 +86,7 @@ impl Reader {
     fn poll(&mut self) {
         if let Some(unparked) = self.subscription.unpark() {
             self.written_to += usize::from(unparked.wrote_at.is_some());
+            self.encoder = unparked.encoder;
             self.pending.extend(Some(unparked.rest).filter(|rest| !rest.is_empty()));
         }
         let waker = Waker::from(Arc::clone(&self.woken));
@@ -101,16 +110,17 @@ impl Reader {
                 Poll::Ready(next) => next.expect("nobody lags"),
             }
             for delivery in out {
-                if let Some(frame) = delivery.frame(Variant::default()) {
+                if let Some(frame) = delivery.frame(self.variant) {
                     let line = delivery.id_line.as_ref();
-                    Framing::Chunks.put_frame(frame, line, &mut self.pending);
+                    self.encoder.put_frame(frame, line, &mut self.pending);
                 }
             }
         }
         if self.parks {
-            self.subscription.park(|| Manner {
+            self.subscription.park(Manner {
                 outlet: Arc::clone(&self.socket) as Arc<dyn Outlet>,
-                variant: Variant::default(),
+                variant: self.variant,
+                encoder: self.encoder,
                 until: self.until,
                 opened_ms: 0,
             });
@@ -118,8 +128,7 @@ impl Reader {
     }
 
     fn is_parked(&mut self) -> bool {
-        let unparked = self.subscription.unpark();
-        unparked.is_some()
+        self.subscription.unpark().is_some()
     }
 }
 
@@ -151,9 +160,11 @@ proptest! {
     #[test]
     fn a_parked_reader_gets_the_bytes_of_one_who_never_is(
         steps in prop::collection::vec(step(), 1..80),
+        coding in prop::sample::select(&Coding::ALL[..]),
     ) {
         let (mut log, mut pod) = (TestLog::default(), Pod::new());
-        let (mut parked, mut other) = (Reader::new(&pod, true), Reader::new(&pod, false));
+        let mut parked = Reader::coded(&pod, true, coding);
+        let mut other = Reader::coded(&pod, false, coding);
         for step in steps {
             match step {
                 Step::Publish(what) => {
@@ -172,6 +183,16 @@ proptest! {
             parked.turn();
             other.turn();
         }
+        // With what it ends with, where it has a sum of all that was written.
+        let ends = [&mut parked, &mut other].map(|reader| {
+            reader.poll();
+            let mut end = VecDeque::new();
+            // Parked again: the sum is the fan-out's.
+            let unparked = reader.subscription.unpark();
+            unparked.map_or(reader.encoder, |unparked| unparked.encoder).put_end(&mut end);
+            end
+        });
+        prop_assert_eq!(&ends[0], &ends[1]);
         let (parked, other) = (parked.socket.got.lock(), other.socket.got.lock());
         prop_assert_eq!(String::from_utf8_lossy(&parked), String::from_utf8_lossy(&other));
     }
