@@ -267,14 +267,14 @@ async fn sweep(hub: Arc<Hub>, verifier: Arc<Verifier>, wheel: Arc<Wheel>) {
     let mut tick = tokio::time::interval(SWEEP);
     let mut keys = verifier.changes();
     loop {
-        tick.tick().await;
-        hub.sweep();
-        metrics::rooms(hub.rooms());
-        metrics::window_bytes(hub.window_bytes());
-        // Keys were removed: every stream looks at its own.
-        if keys.has_changed().unwrap_or(false) {
-            keys.mark_unchanged();
-            wheel.wake_all();
+        tokio::select! {
+            _ = tick.tick() => {
+                hub.sweep();
+                metrics::rooms(hub.rooms());
+                metrics::window_bytes(hub.window_bytes());
+            }
+            // Keys were removed: every stream looks at its own. The verifier outlives this task.
+            Ok(()) = keys.changed() => wheel.wake_all(),
         }
     }
 }

@@ -160,8 +160,12 @@ async fn a_client_that_closes_its_side_is_gone() {
         while timeout(PATIENCE, wire.fill()).await.expect("the other side closes too") {}
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
-    eventually("both are counted", PATIENCE, async || closed(&gateway, "client_gone").await == 2.0)
-        .await;
+    // The first may be gone before there is a stream: on a busy machine its end is there as soon as
+    // its request.
+    eventually("the streams are counted", PATIENCE, async || {
+        closed(&gateway, "client_gone").await >= 1.0
+    })
+    .await;
     assert_eq!(gateway.admin_get("/v1/connections").await.json()["total"], 0);
 }
 
