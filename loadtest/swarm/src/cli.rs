@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 
 use self::{
-    args::{IdleArgs, LoadArgs},
+    args::{CyclesArgs, IdleArgs, LoadArgs},
     resume::ResumeArgs,
 };
 use crate::{
@@ -40,6 +40,8 @@ enum Command {
     Latency(Box<LoadArgs>),
     /// Streams on which nothing happens: memory and CPU of each
     Idle(Box<IdleArgs>),
+    /// Streams that come and go, over and over: does what they took come back?
+    Cycles(Box<CyclesArgs>),
     /// Streams that lose their server at once and resume on another: how long until each has all
     Resume(Box<ResumeArgs>),
     /// The least server that can serve the same streams, to compare with
@@ -70,6 +72,12 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Idle(args) => {
             let idle = args.idle()?;
             let report = report::idle(&idle, &idle.run()?);
+            write(&report, args.server.metrics_json.as_deref())?;
+            Ok(exit_code(args.server.check, &report))
+        }
+        Command::Cycles(args) => {
+            let cycles = args.cycles()?;
+            let report = report::cycles(&cycles, &cycles.run()?);
             write(&report, args.server.metrics_json.as_deref())?;
             Ok(exit_code(args.server.check, &report))
         }

@@ -1,5 +1,6 @@
 //! Results, for people and for programs.
 
+mod cycles;
 mod resume;
 
 use std::{
@@ -8,6 +9,7 @@ use std::{
     path::Path,
 };
 
+pub use cycles::cycles;
 pub use resume::resume;
 use serde_json::{Value, json};
 

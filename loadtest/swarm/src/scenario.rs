@@ -1,5 +1,6 @@
 //! What is run: readers, publishers and the readings around them.
 
+mod cycles;
 mod idle;
 mod resume;
 
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+pub use cycles::{Cycles, CyclesReport, Reading};
 pub use idle::{Idle, IdleReport, Step};
 pub use resume::{Resume, ResumeReport};
 

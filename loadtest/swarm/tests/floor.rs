@@ -5,7 +5,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 use tidegate_swarm::{
     floor::{Floor, Options},
     publishers::{self, Stamp, Style},
-    scenario::{Idle, Load, LoadReport},
+    scenario::{Cycles, Idle, Load, LoadReport},
     subscribers,
     target::Target,
     usage::Server,
@@ -171,5 +171,26 @@ fn idle_streams_are_opened_step_by_step() -> Result {
     assert_eq!(open, [100, 300]);
     assert!(report.bytes_per_stream().is_some());
     floor.stop()?;
+    Ok(())
+}
+
+#[test]
+fn streams_come_and_go_as_often_as_they_are_told_to() -> Result {
+    let floor = Floor::start("127.0.0.1:0".parse()?, Options::default())?;
+    let cycles = Cycles {
+        readers: readers(&floor, 20, 20)?,
+        cycles: 70,
+        readings: 2,
+        server: Server::own(),
+        open: Duration::from_secs(10),
+        hold: Duration::ZERO,
+        settle: Duration::ZERO,
+    };
+    let report = cycles.run()?;
+    let read: Vec<_> = report.readings.iter().map(|reading| reading.cycles).collect();
+    // A reading is made after the round that gets there.
+    assert_eq!(read, [0, 40, 70]);
+    assert_eq!(report.failed, 0);
+    assert!(report.grown(0, 2).is_some() && report.most.is_some());
     Ok(())
 }

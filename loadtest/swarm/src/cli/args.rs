@@ -9,7 +9,7 @@ use crate::{
     adapter::{Adapter, Wire},
     clock, publishers,
     publishers::{Stamp, Style},
-    scenario::{Idle, Load},
+    scenario::{Cycles, Idle, Load},
     sockets::MOST_SOURCES,
     subscribers,
     target::{ExtraHeader, Origin, PUBLISH_PATH, SUBSCRIBE_PATH, Target},
@@ -381,6 +381,48 @@ impl IdleArgs {
             open: self.connect.open(),
             settle: self.connect.settle(),
             hold: Duration::from_secs_f64(self.hold),
+        })
+    }
+}
+
+/// Streams that come and go.
+#[derive(Debug, Args)]
+pub(super) struct CyclesArgs {
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+    #[command(flatten)]
+    connect: ConnectArgs,
+    /// Streams that are open at a time
+    #[arg(long, default_value_t = 1_000, value_parser = value_parser!(u32).range(1..=200_000))]
+    streams: u32,
+    /// Streams that are opened and closed in all
+    #[arg(long, default_value_t = 200_000, value_parser = value_parser!(u64).range(1..=100_000_000))]
+    cycles: u64,
+    /// Readings of the memory on the way
+    #[arg(long, default_value_t = 10, value_parser = value_parser!(u64).range(1..=1_000))]
+    readings: u64,
+    /// Seconds that streams stay open once all of a round are
+    #[arg(long, default_value_t = 0.1, value_parser = between(0.0, 600.0))]
+    hold: f64,
+}
+
+impl CyclesArgs {
+    pub(super) fn cycles(&self) -> Result<Cycles> {
+        let mut readers = self.connect.plan(self.server.target()?, self.streams as usize);
+        if self.connect.sources.is_none() {
+            // Ports of connections that are gone linger: those of all rounds count.
+            let all = usize::try_from(self.cycles).unwrap_or(usize::MAX).div_ceil(PER_SOURCE);
+            let sources = u32::try_from(all).unwrap_or(MOST_SOURCES);
+            readers.sources = sources.max(readers.sources).min(MOST_SOURCES);
+        }
+        Ok(Cycles {
+            readers,
+            cycles: self.cycles,
+            readings: self.readings,
+            server: self.server.server(),
+            open: self.connect.open(),
+            hold: Duration::from_secs_f64(self.hold),
+            settle: self.connect.settle(),
         })
     }
 }
