@@ -17,6 +17,9 @@ use crate::log::{KeysOnly, Sink, Source, decode};
 use crate::telemetry::metrics;
 use crate::undelivered::{At, Undelivered};
 
+/// The fewest records that the hub is made ready for.
+const BULK: usize = 32;
+
 /// The sink of this pod's log.
 #[derive(Debug)]
 pub struct Consumer {
@@ -74,6 +77,9 @@ impl Sink for Consumer {
         metrics::consumed_records(self.log, batch.len() as u64);
         let began = Instant::now();
         let fates = self.dedupe.judge(batch, |shard| self.source_of(shard));
+        if batch.len() >= BULK {
+            self.hub.expect(batch);
+        }
         let routed = self.hub.route(batch.drain(..).zip(fates));
         for &(shard, offset, deadline) in &routed.promised {
             self.undelivered.promised(At { shard, offset }, deadline);

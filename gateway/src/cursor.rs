@@ -87,12 +87,23 @@ impl Tag {
     /// its timestamp (i64 LE), its value's length (u32 LE) and its `message_id` header.
     #[must_use]
     pub fn of_record(key: &[u8], timestamp: i64, value_len: usize, message_id: &[u8]) -> Self {
-        let mut crc = crc32c::crc32c(key);
-        crc = crc32c::crc32c_append(crc, &timestamp.to_le_bytes());
-        let len = u32::try_from(value_len).unwrap_or(u32::MAX);
-        crc = crc32c::crc32c_append(crc, &len.to_le_bytes());
-        crc = crc32c::crc32c_append(crc, message_id);
-        Self(crc & 0xFFFF)
+        let time = timestamp.to_le_bytes();
+        let len = u32::try_from(value_len).unwrap_or(u32::MAX).to_le_bytes();
+        let parts = [key, &time, &len, message_id];
+        // In one piece: every record that a pod reads has one made, and each call costs as much as
+        // some dozen bytes.
+        let mut gathered = Gathered([0; 128]);
+        let gathered = &mut gathered.0;
+        let mut whole = 0;
+        for part in parts {
+            let Some(place) = gathered.get_mut(whole..whole + part.len()) else {
+                let crc = parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
+                return Self(crc & 0xFFFF);
+            };
+            place.copy_from_slice(part);
+            whole += part.len();
+        }
+        Self(crc32c::crc32c(&gathered[..whole]) & 0xFFFF)
     }
 
     /// The tag of a log that draws a random epoch when it begins. The top bit sets it apart from
@@ -114,6 +125,10 @@ impl Tag {
         self == Self::UNKNOWN || other == Self::UNKNOWN || self == other
     }
 }
+
+/// Bytes that begin at a word: those before the first one would be taken one at a time.
+#[repr(align(8))]
+struct Gathered([u8; 128]);
 
 /// The next offset of a shard, and the tag of the record before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -353,6 +368,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_tag_is_the_same_however_long_the_records_names_are() {
+        for length in [0, 1, 7, 8, 80, 115, 116, 117, 256] {
+            let key = vec![b'k'; length];
+            for id in [&b""[..], b"0191e6a4-7b1c-7def-8000-000000000000"] {
+                let whole = [&key[..], &5_i64.to_le_bytes(), &7_u32.to_le_bytes(), id].concat();
+                let tag = Tag::of_record(&key, 5, 7, id);
+                assert_eq!(tag, Tag(crc32c::crc32c(&whole) & 0xFFFF), "{length}");
+            }
+        }
+    }
 
     fn any_cursor() -> impl Strategy<Value = Cursor> {
         let component = (any::<u32>(), any::<u32>(), any::<u128>(), any::<u32>());

@@ -1,6 +1,7 @@
 //! Assembly: makes the parts, joins them, owns every task, and takes them down in order.
 
 mod descriptors;
+mod memory;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +38,9 @@ use crate::undelivered::Undelivered;
 const KEYS_READ_EVERY: Duration = Duration::from_secs(1);
 /// How often what has grown too old is let go of.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often it is looked whether the readers' frames make the window larger than it may be. By what
+/// they encode in two of these it can be.
+const BUDGET_LOOK: Duration = Duration::from_millis(50);
 /// Sockets beyond the streams and the held refusals: publishers, probes, connections that come.
 const SPARE_SOCKETS: usize = 4096;
 /// How long publishers have to be told what became of their events, once the log has said so.
@@ -157,7 +161,7 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
         tracing::warn!("cors.origins is *: any page may read with its visitor's cookie");
     }
 
-    let sweeper = tokio::spawn(sweep(Arc::clone(&hub), Arc::clone(&verifier), wheel));
+    let sweeper = tokio::spawn(sweep(Arc::clone(&app), Arc::clone(&verifier), wheel));
     let keyring = Arc::new(Keyring::new(verifier, fixed_keys));
     let kubernetes = Arc::new(Kubernetes::start(&config, admin_addr.port(), &keyring, &log));
     let reloader = tokio::spawn(follow_keys(keyring, config.auth.keys_file.clone()));
@@ -263,18 +267,33 @@ async fn rounds(hub: Arc<Hub>) {
     }
 }
 
-async fn sweep(hub: Arc<Hub>, verifier: Arc<Verifier>, wheel: Arc<Wheel>) {
+async fn sweep(app: Arc<App>, verifier: Arc<Verifier>, wheel: Arc<Wheel>) {
+    let hub = &app.hub;
+    let mut ebb = memory::Ebb::default();
     let mut tick = tokio::time::interval(SWEEP);
+    let mut look = tokio::time::interval(BUDGET_LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut keys = verifier.changes();
     loop {
         tokio::select! {
-            _ = tick.tick() => {
-                hub.sweep();
-                metrics::rooms(hub.rooms());
-                metrics::window_bytes(hub.window_bytes());
-            }
+            biased;
             // Keys were removed: every stream looks at its own. The verifier outlives this task.
-            Ok(()) = keys.changed() => wheel.wake_all(),
+            Ok(()) = keys.changed() => {
+                wheel.wake_all();
+                continue;
+            }
+            _ = tick.tick() => {}
+            _ = look.tick() => {
+                hub.keep_to_budget();
+                continue;
+            }
+        }
+        hub.sweep();
+        metrics::rooms(hub.rooms());
+        metrics::window_bytes(hub.window_bytes());
+        if ebb.is_due(app.streams.taken(), Instant::now()) {
+            // Nobody waits for it.
+            drop(tokio::task::spawn_blocking(memory::give_back));
         }
     }
 }

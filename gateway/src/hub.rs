@@ -121,6 +121,8 @@ struct State {
     touched: Vec<Arc<Room>>,
     gathering: Gathering,
     woken: Woken,
+    /// The numbers that came next at the last two looks at the budget, the earlier one first.
+    looked: [u64; 2],
 }
 
 /// The hub of a pod.
@@ -136,9 +138,6 @@ pub struct Hub {
     bounds: Bounds,
     hasher: foldhash::fast::FixedState,
 }
-
-/// How long rings keep an event that has left the window, for readers who were only just woken.
-const READ_WITHIN: Duration = Duration::from_millis(100);
 
 /// The chain of broadcasts. A room whose hash is the same walks a few records more.
 const BROADCASTS: Chain = Chain(0);
@@ -157,6 +156,7 @@ impl Hub {
                 touched: Vec::new(),
                 gathering: Gathering::default(),
                 woken: Woken::default(),
+                looked: [0; 2],
             }),
             settled: AtomicU64::new(0),
             gathers: Notify::new(),
@@ -218,7 +218,9 @@ impl Hub {
         let now = Instant::now();
         let mut woken = {
             let mut state = self.state.lock();
+            let mut count = 0;
             for (record, fate) in batch {
+                count += 1;
                 if !state.positions.pass(&record) {
                     continue;
                 }
@@ -235,7 +237,8 @@ impl Hub {
                     ),
                 }
             }
-            self.evict(&mut state, now);
+            state.window.count_pushed();
+            self.evict(&mut state, now, count);
             let State { touched, gathering, woken, .. } = &mut *state;
             for room in touched.drain(..) {
                 if gathering.wake(room, now, woken) {
@@ -251,29 +254,31 @@ impl Hub {
         routed
     }
 
+    /// Makes ready for a batch of records that may come in bulk. See [`Window::touch`].
+    pub fn expect(&self, batch: &[Record]) {
+        let chains = batch.iter().filter_map(|record| {
+            let key = std::str::from_utf8(record.key()?).ok()?;
+            Some(self.chain(key))
+        });
+        self.state.lock().window.touch(chains);
+    }
+
     fn route_one(&self, state: &mut State, record: Record, now: Instant, routed: &mut Routed) {
         let Some(source) = state.positions.source_of(record.shard) else { return };
-        let head = match self.head(&record, source) {
-            Ok(head) => head,
+        let glance = match self.glance(&record, source) {
+            Ok(glance) => glance,
             Err(error) => {
                 routed.malformed.push((record, error));
                 return;
             }
         };
-        if let Some(deadline) = head.deadline {
+        if let Some(deadline) = glance.deadline() {
             routed.promised.push((record.shard, record.offset, deadline));
         }
-        let seq = state.window.next_seq();
-        let (chain, after, rooms) = match &head.audience {
-            Audience::Broadcast(_) => {
-                let rooms: Vec<_> =
-                    state.rooms.values().flat_map(|r| r.0.iter().cloned()).collect();
-                let after = (!rooms.is_empty())
-                    .then(|| After::Broadcast(Arc::new(state.positions.clone())));
-                (BROADCASTS, after, rooms)
-            }
-            Audience::Room(room) => {
-                if state.positions.note_stray(&room.id, record.shard, self.bounds.window_age) {
+        let (chain, rooms) = match glance.room() {
+            None => (BROADCASTS, state.rooms.values().flat_map(|r| r.0.iter().cloned()).collect()),
+            Some((id, kind)) => {
+                if state.positions.note_stray(id, record.shard, self.bounds.window_age) {
                     let source = state.positions.source_of(record.shard);
                     tracing::warn!(
                         source = source.map(|s| &*s.name),
@@ -281,26 +286,24 @@ impl Hub {
                         "a room's record lies on another partition than its key's; order holds within each partition only"
                     );
                 }
-                let rooms: Vec<_> = match state.rooms.get(&room.id) {
-                    None => Vec::new(),
-                    Some(rooms) => rooms
-                        .0
-                        .iter()
-                        .filter(|r| r.pattern.takes(room.kind.as_str()))
-                        .cloned()
-                        .collect(),
-                };
-                let after = (!rooms.is_empty()).then(|| {
-                    // Only the final event's own id says that nothing follows.
-                    let vector = state.positions.vector_so_far(&room.id);
-                    After::Room(vector.flagged(head.is_final))
-                });
-                (self.chain(room.id.as_str()), after, rooms)
+                (self.chain(id), state.takers(id, kind))
             }
         };
-        state.window.push(record.clone(), chain, now);
-        let Some(after) = after else { return };
+        if rooms.is_empty() {
+            state.window.push(record, chain, now);
+            return;
+        }
+        // Checked at the glance.
+        let Ok(head) = glance.into_head() else { return };
+        let after = match &head.audience {
+            Audience::Broadcast(_) => After::Broadcast(Arc::new(state.positions.clone())),
+            // Only the final event's own id says that nothing follows.
+            Audience::Room(room) => {
+                After::Room(state.positions.vector_so_far(&room.id).flagged(head.is_final))
+            }
+        };
         let Some(source) = state.positions.source_of(record.shard).cloned() else { return };
+        let seq = state.window.push(record.clone(), chain, now);
         let item = self.item(seq, record, head, after, source);
         state.window.set_item(seq, Arc::clone(&item));
         let first_seq = state.window.first_seq();
@@ -325,27 +328,47 @@ impl Hub {
         Arc::new(Item::new(seq, record, head, after, source, Arc::clone(&self.items)))
     }
 
-    fn evict(&self, state: &mut State, now: Instant) {
+    /// Lets go of what is too much or too old. `about` is how many records that may be.
+    fn evict(&self, state: &mut State, now: Instant, mut about: usize) {
         let routed_before = now.checked_sub(self.bounds.window_age);
-        let State { window, positions, rooms, .. } = state;
-        let gone = |shard, offset: Offset, latest| positions.uncover(shard, offset.next(), latest);
-        // Not only at the next sweep: what a ring alone holds takes up its bytes all the same, and for it
-        // more and more of the window would go.
-        let fall = |item: &Item| {
-            let of_id: &mut dyn Iterator<Item = _> = match &item.head.audience {
-                Audience::Room(room) => &mut rooms.get(&room.id).into_iter(),
-                Audience::Broadcast(_) => &mut rooms.values(),
+        loop {
+            let State { window, positions, .. } = state;
+            let gone = |shard, offset: Offset, latest| {
+                positions.uncover(shard, offset.next(), latest);
             };
-            of_id.flat_map(|rooms| &rooms.0).for_each(|room| room.trim(item.seq + 1));
-        };
-        let read_before = now.checked_sub(READ_WITHIN);
-        window.evict(self.bounds.window_bytes, routed_before, read_before, gone, fall);
+            let item = window.evict(self.bounds.window_bytes, routed_before, about, gone);
+            let Some(item) = item else { return };
+            // Its rings let go of it now, or its frames would take the window's other records along.
+            if Arc::strong_count(&item) > 1 && item.seq < state.looked[0] {
+                state.trim_rings(&item);
+            }
+            about = 0;
+        }
+    }
+
+    /// Lets go of what is too much: readers encode what they are written, and that counts, too.
+    /// Called several times a second. What was routed since the last call but one stays in the rings
+    /// whatever it takes up, or readers who are up to date would not get it.
+    pub fn keep_to_budget(&self) {
+        let mut state = self.state.lock();
+        state.looked = [state.looked[1], state.window.next_seq()];
+        if self.window_bytes() <= self.bounds.window_bytes {
+            return;
+        }
+        self.evict(&mut state, Instant::now(), 0);
+        if self.window_bytes() > self.bounds.window_bytes {
+            // Of events that were too young when they left the window.
+            let first_seq = state.trimmed_before();
+            for room in state.rooms.values().flat_map(|rooms| &rooms.0) {
+                room.trim(first_seq);
+            }
+        }
     }
 
     /// Lets go of what has grown too old. Called once a second or so.
     pub fn sweep(&self) {
         let mut state = self.state.lock();
-        self.evict(&mut state, Instant::now());
+        self.evict(&mut state, Instant::now(), 0);
         state.positions.forget_old();
         let first_seq = state.window.first_seq();
         for room in state.rooms.values().flat_map(|r| &r.0) {
@@ -360,6 +383,16 @@ impl Hub {
     pub fn head(&self, record: &Record, source: &Source) -> Result<decode::Head, Malformed> {
         decode::size(record, self.bounds.value_bytes)?;
         decode::head(record, source)
+    }
+
+    /// The same without copying anything of it.
+    fn glance<'r>(
+        &self,
+        record: &'r Record,
+        source: &Source,
+    ) -> Result<decode::Glance<'r>, Malformed> {
+        decode::size(record, self.bounds.value_bytes)?;
+        decode::glance(record, source)
     }
 
     /// Makes an item of a record that nobody had wanted before.
@@ -504,6 +537,27 @@ impl State {
         let room = Arc::new(Room::new(pattern.clone()));
         rooms.0.push(Arc::clone(&room));
         room
+    }
+
+    /// Events with a lower number have left the window and were there long enough to be taken.
+    fn trimmed_before(&self) -> u64 {
+        self.window.first_seq().min(self.looked[0])
+    }
+
+    /// Lets the rings that have `item` go of what has left the window.
+    fn trim_rings(&self, item: &Item) {
+        let first_seq = self.trimmed_before();
+        let trim = |rooms: &IdRooms| rooms.0.iter().for_each(|room| room.trim(first_seq));
+        match &item.head.audience {
+            Audience::Broadcast(_) => self.rooms.values().for_each(trim),
+            Audience::Room(room) => self.rooms.get(&room.id).into_iter().for_each(trim),
+        }
+    }
+
+    /// The rooms that an event of this id and type is for.
+    fn takers(&self, id: &str, kind: &str) -> Vec<Arc<Room>> {
+        let Some(rooms) = self.rooms.get(id) else { return Vec::new() };
+        rooms.0.iter().filter(|r| r.pattern.takes(kind)).cloned().collect()
     }
 
     fn remove(&mut self, room: &Arc<Room>) {

@@ -86,11 +86,14 @@ impl Dedupe {
         source_of: impl Fn(Shard) -> Option<&'s Source>,
     ) -> Vec<Fate> {
         let mut shards = self.shards.lock();
-        batch
-            .iter()
-            .map(|record| {
-                let keys = shards.entry(record.shard).or_default();
-                let fate = source_of(record.shard)
+        let mut fates = Vec::with_capacity(batch.len());
+        // Records come in runs of one shard.
+        for run in batch.chunk_by(|a, b| a.shard == b.shard) {
+            let shard = run[0].shard;
+            let keys = shards.entry(shard).or_default();
+            let source = source_of(shard);
+            fates.extend(run.iter().map(|record| {
+                let fate = source
                     .and_then(|source| key_of(record, source))
                     .map_or(Fate::Route, |(id, message_id)| {
                         keys.uses.judge(record, id, message_id, self.window_ms)
@@ -99,8 +102,9 @@ impl Dedupe {
                     Some(only) if only.takes(record) => Fate::KeyOnly,
                     _ => fate,
                 }
-            })
-            .collect()
+            }));
+        }
+        fates
     }
 
     /// Tells those who wait for a verdict that a batch was judged and routed.

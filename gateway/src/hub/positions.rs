@@ -130,8 +130,8 @@ impl Positions {
 
     /// Remembers that `id` has records on `shard`, if that is not where its key belongs.
     /// Returns whether it was news.
-    pub fn note_stray(&mut self, id: &EventId, shard: Shard, keep: Duration) -> bool {
-        let key = id.as_str().as_bytes();
+    pub fn note_stray(&mut self, id: &str, shard: Shard, keep: Duration) -> bool {
+        let key = id.as_bytes();
         let belongs = self.source_of(shard).is_none_or(|s| !s.keyed || s.shard_of(key) == shard);
         if belongs || self.former_shards(id).any(|s| s == shard) {
             return false;
@@ -141,7 +141,8 @@ impl Positions {
         if strays.len() == MAX_STRAYS && !strays.contains_key(id) {
             return false;
         }
-        let seen = strays.entry(id.clone()).or_default();
+        let Ok(id) = EventId::new(id) else { return false };
+        let seen = strays.entry(id).or_default();
         if let Some(entry) = seen.iter_mut().find(|s| s.0 == shard) {
             entry.1 = until;
             return false;
@@ -163,9 +164,9 @@ impl Positions {
         });
     }
 
-    fn former_shards<'a>(&'a self, id: &'a EventId) -> impl Iterator<Item = Shard> + 'a {
+    fn former_shards<'a>(&'a self, id: &'a str) -> impl Iterator<Item = Shard> + 'a {
         self.former.iter().map(|&(source, shards, _)| {
-            let index = crate::log::murmur2::partition(id.as_str().as_bytes(), shards);
+            let index = crate::log::murmur2::partition(id.as_bytes(), shards);
             Shard { source, index }
         })
     }
@@ -178,7 +179,7 @@ impl Positions {
             .filter(|s| s.role == Role::Events)
             .flat_map(|s| s.shards_of(id.as_str().as_bytes()));
         let strays = self.strays.get(id).into_iter().flatten().map(|s| s.0);
-        own.chain(self.broadcast_shards()).chain(self.former_shards(id)).chain(strays)
+        own.chain(self.broadcast_shards()).chain(self.former_shards(id.as_str())).chain(strays)
     }
 
     /// The shards that broadcasts come from.

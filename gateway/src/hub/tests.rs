@@ -1,6 +1,7 @@
 //! The hub's promise, for every interleaving: a reader gets each event of its rooms once, in the
 //! log's order, and any `id:` it was given resumes it exactly, on any pod.
 
+mod budget;
 mod foreign;
 mod found;
 

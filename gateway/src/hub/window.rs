@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::hint::black_box;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -65,6 +66,8 @@ pub(super) struct Window {
     /// Shards whose log was replaced: records with lower numbers are of the former one.
     replaced: HashMap<Shard, u64, foldhash::fast::FixedState>,
     budget: Arc<Budget>,
+    /// What was pushed and does not count yet.
+    pushed_bytes: usize,
 }
 
 /// What a record costs beside itself: its places in the two indexes.
@@ -79,6 +82,7 @@ impl Window {
             places: HashMap::default(),
             replaced: HashMap::default(),
             budget,
+            pushed_bytes: 0,
         }
     }
 
@@ -92,10 +96,35 @@ impl Window {
         self.first
     }
 
-    /// Appends a record and returns its number.
+    /// Looks up where records of these chains will go, and does nothing.
+    ///
+    /// Ten thousand rooms' chains do not fit into the processor's nearest cache. One record after the
+    /// other would wait for its own; so short a loop waits for many at a time.
+    pub(super) fn touch(&self, chains: impl Iterator<Item = Chain>) {
+        for chain in chains {
+            let links = self.chains.get(&chain);
+            black_box(links.and_then(|links| links.rest.back()));
+        }
+    }
+
+    /// The same for the oldest records, which go next.
+    fn touch_oldest(&self, most: usize) {
+        for stored in self.stored.range(..most.min(self.stored.len())) {
+            let links = self.chains.get(&stored.chain);
+            black_box(links.and_then(|links| links.rest.front()));
+        }
+    }
+
+    /// Counts in the budget what was pushed since the last time.
+    pub(super) fn count_pushed(&mut self) {
+        self.budget.take(std::mem::take(&mut self.pushed_bytes));
+    }
+
+    /// Appends a record and returns its number. It counts from [`Window::count_pushed`] on: one sum a
+    /// batch, since every change of a shared number waits for all that was written before.
     pub(super) fn push(&mut self, record: Record, chain: Chain, now: Instant) -> u64 {
         let seq = self.next_seq();
-        self.budget.take(cost(&record));
+        self.pushed_bytes += cost(&record);
         let places = self.places.entry(record.shard).or_default();
         let latest = places.back().map_or(i64::MIN, |p| p.latest).max(record.timestamp);
         places.push_back(Place { offset: record.offset, seq, latest });
@@ -186,35 +215,32 @@ impl Window {
         places.get(places.partition_point(|p| p.latest < since)).map(|p| p.offset)
     }
 
-    /// Whether the oldest record is to go: the pod uses more than `bytes`, or it was routed
-    /// before `routed_before`.
-    fn oldest_is_due(&self, bytes: usize, routed_before: Option<Instant>) -> bool {
-        self.stored.front().is_some_and(|oldest| {
-            self.budget.used() > bytes || routed_before.is_some_and(|t| oldest.routed_at < t)
-        })
-    }
-
-    /// Lets go of what is too much or too old. `gone` is told each shard and offset that went, and
-    /// the latest time of what the shard has lost up to it; `fall`, each event that rings may hold and
-    /// that was routed before `read_before`: its readers have had their time.
+    /// Lets go of what is too much or too old; `about` is how many records that may be. `gone` is told
+    /// each shard and offset that went, and the latest time of what the shard has lost up to it.
+    /// Stops at an event that a reader wanted, and returns it: what was encoded of it counts until
+    /// all who have it let go.
     pub(super) fn evict(
         &mut self,
         bytes: usize,
         routed_before: Option<Instant>,
-        read_before: Option<Instant>,
+        about: usize,
         mut gone: impl FnMut(Shard, Offset, i64),
-        mut fall: impl FnMut(&Item),
-    ) {
-        while self.oldest_is_due(bytes, routed_before) {
-            let Some(oldest) = self.stored.pop_front() else { return };
+    ) -> Option<Arc<Item>> {
+        let used = self.budget.used();
+        let is_old = |oldest: &Stored| routed_before.is_some_and(|t| oldest.routed_at < t);
+        if used <= bytes && !self.stored.front().is_some_and(is_old) {
+            return None;
+        }
+        self.touch_oldest(about);
+        let mut given_back = 0;
+        let mut item = None;
+        while item.is_none()
+            && let Some(oldest) =
+                self.stored.pop_front_if(|oldest| used > bytes + given_back || is_old(oldest))
+        {
             let seq = self.first;
             self.first += 1;
-            self.budget.give_back(cost(&oldest.record));
-            if let Some(item) = &oldest.item
-                && read_before.is_some_and(|t| oldest.routed_at < t)
-            {
-                fall(item);
-            }
+            given_back += cost(&oldest.record);
             if let Some(links) = self.chains.get_mut(&oldest.chain) {
                 match links.rest.pop_front() {
                     Some(next) => links.first = next,
@@ -228,9 +254,12 @@ impl Window {
             {
                 gone(shard, place.offset, place.latest);
             }
+            item = oldest.item;
         }
+        self.budget.give_back(given_back);
         let first = self.first;
         self.replaced.retain(|_, begun| *begun > first);
+        item
     }
 
     /// Forgets a shard whose log was replaced: its offsets mean something else now. The records
@@ -247,6 +276,3 @@ impl Window {
 fn cost(record: &Record) -> usize {
     record.bytes() + size_of::<Stored>() + INDEX_BYTES
 }
-
-#[cfg(test)]
-mod tests;

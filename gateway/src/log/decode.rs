@@ -98,7 +98,7 @@ impl Malformed {
     }
 }
 
-/// What routing needs to know, borrowed from the record's key and headers.
+/// What routing needs to know, from the record's key and headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Whom the event reaches.
@@ -132,13 +132,99 @@ pub fn size(record: &Record, most: usize) -> Result<(), Malformed> {
 /// [`Malformed`] if they are not those of an event.
 pub fn head(record: &Record, source: &Source) -> Result<Head, Malformed> {
     match &source.mapping {
-        None => own_head(record, source.role),
+        None => own_head(record, source.role)?.to_head(),
         Some(mapping) => mapped::head(record, source, mapping),
     }
 }
 
-/// The head of a record in the gateway's own form. The value is not looked at.
-fn own_head(record: &Record, role: Role) -> Result<Head, Malformed> {
+/// The same at a glance: nothing of a record in the gateway's own form is copied. Nobody here wants
+/// most records.
+///
+/// # Errors
+/// Those of [`head`].
+pub fn glance<'r>(record: &'r Record, source: &Source) -> Result<Glance<'r>, Malformed> {
+    match &source.mapping {
+        None => own_head(record, source.role).map(Glance::Own),
+        Some(mapping) => mapped::head(record, source, mapping).map(Glance::Read),
+    }
+}
+
+/// What routing needs to know of a record, as far as possible where it lies.
+#[derive(Debug)]
+pub enum Glance<'r> {
+    /// Of a record in the gateway's own form.
+    Own(OwnHead<'r>),
+    /// Of a record that others wrote.
+    Read(Head),
+}
+
+impl Glance<'_> {
+    /// The id and the type of the event's room; `None` of a broadcast.
+    #[must_use]
+    pub fn room(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Own(own) => (own.role == Role::Events).then_some((own.key, own.kind)),
+            Self::Read(head) => match &head.audience {
+                Audience::Room(room) => Some((room.id.as_str(), room.kind.as_str())),
+                Audience::Broadcast(_) => None,
+            },
+        }
+    }
+
+    /// See [`Head::deadline`].
+    #[must_use]
+    pub fn deadline(&self) -> Option<i64> {
+        match self {
+            Self::Own(own) => own.deadline,
+            Self::Read(head) => head.deadline,
+        }
+    }
+
+    /// All of it, to be kept.
+    ///
+    /// # Errors
+    /// None: the names were checked.
+    pub fn into_head(self) -> Result<Head, Malformed> {
+        match self {
+            Self::Own(own) => own.to_head(),
+            Self::Read(head) => Ok(head),
+        }
+    }
+}
+
+/// The head of a record in the gateway's own form. Its names are checked.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnHead<'r> {
+    role: Role,
+    /// The room's id, or the broadcast's type.
+    key: &'r str,
+    /// The room's type; empty of a broadcast.
+    kind: &'r str,
+    to_user: Option<&'r str>,
+    is_final: bool,
+    deadline: Option<i64>,
+}
+
+impl OwnHead<'_> {
+    fn to_head(self) -> Result<Head, Malformed> {
+        let audience = match self.role {
+            Role::Broadcast => Audience::Broadcast(EventType::new(self.key)?),
+            Role::Events => Audience::Room(Room {
+                id: EventId::new(self.key)?,
+                kind: EventType::new(self.kind)?,
+            }),
+        };
+        Ok(Head {
+            audience,
+            to_user: self.to_user.map(User::new).transpose()?,
+            is_final: self.is_final,
+            deadline: self.deadline,
+        })
+    }
+}
+
+/// Reads the head of a record in the gateway's own form. The value is not looked at.
+fn own_head(record: &Record, role: Role) -> Result<OwnHead<'_>, Malformed> {
     let key = text("key", record.key().ok_or(Malformed::NoKey)?)?;
     let mut kind = None;
     let mut to_user = None;
@@ -148,24 +234,31 @@ fn own_head(record: &Record, role: Role) -> Result<Head, Malformed> {
         if name == field::EVENT_TYPE.as_bytes() {
             kind = Some(text("event_type", value)?);
         } else if name == field::TO_USER.as_bytes() {
-            to_user = Some(User::new(text("to_user", value)?)?);
+            let user = text("to_user", value)?;
+            User::check(user)?;
+            to_user = Some(user);
         } else if name == field::FINAL.as_bytes() {
             is_final = value == b"true";
         } else if name == field::DELIVER_WITHIN.as_bytes() {
             deadline = deadline_of(record, value);
         }
     }
-    if record.value().is_none() {
+    if !record.has_value() {
         return Err(Malformed::NullValue);
     }
-    let audience = match role {
-        Role::Broadcast => Audience::Broadcast(EventType::new(key)?),
-        Role::Events => Audience::Room(Room {
-            id: EventId::new(key)?,
-            kind: EventType::new(kind.ok_or(Malformed::NoType)?)?,
-        }),
+    let kind = match role {
+        Role::Broadcast => {
+            EventType::check(key)?;
+            ""
+        }
+        Role::Events => {
+            EventId::check(key)?;
+            let kind = kind.ok_or(Malformed::NoType)?;
+            EventType::check(kind)?;
+            kind
+        }
     };
-    Ok(Head { audience, to_user, is_final, deadline })
+    Ok(OwnHead { role, key, kind, to_user, is_final, deadline })
 }
 
 /// The time by which a record's event is to be delivered. What is no number of milliseconds, as
@@ -225,6 +318,9 @@ pub fn event(
 /// The publisher's key, if the record has one that can be one.
 #[must_use]
 pub fn idempotency_key(record: &Record) -> Option<IdempotencyKey> {
+    if !record.has_idempotency_key() {
+        return None;
+    }
     let key = mapped::header(record, field::IDEMPOTENCY_KEY)?;
     IdempotencyKey::new(std::str::from_utf8(key).ok()?).ok()
 }

@@ -11,7 +11,8 @@
 //! * Dead letters are in a topic of their own (`letters`), which is no source.
 //! * The broker may be away at any time, at the start too. Nothing here ends because of it.
 //!
-//! Threads: `kafka-consumer` polls and hands on, `kafka-watch` looks for new partitions,
+//! Threads: `kafka-consumer` polls and hands on, `kafka-relay` hands on what comes in bulk (`relay`),
+//! `kafka-watch` looks for new partitions,
 //! `kafka-reader` reads back what is older than the window (`readers`), `kafka-producer` takes
 //! delivery reports; librdkafka has its own beside them.
 
@@ -27,6 +28,7 @@ mod options;
 mod positions;
 mod producer;
 mod readers;
+mod relay;
 mod side;
 mod survey;
 mod topics;

@@ -54,6 +54,7 @@ pub struct Record {
     fields_len: u32,
     has_key: bool,
     has_value: bool,
+    has_idempotency_key: bool,
     raw: Bytes,
 }
 
@@ -75,6 +76,19 @@ impl Record {
     #[must_use]
     pub fn value(&self) -> Option<Bytes> {
         self.has_value.then(|| self.raw.slice((self.key_len + self.fields_len) as usize..))
+    }
+
+    /// Whether there is a value; if not, it is Kafka's null.
+    #[must_use]
+    pub fn has_value(&self) -> bool {
+        self.has_value
+    }
+
+    /// Whether it has a field of that name: seen when it was copied, since the consumer asks for it
+    /// of every record and few have one.
+    #[must_use]
+    pub fn has_idempotency_key(&self) -> bool {
+        self.has_idempotency_key
     }
 
     /// How long the value is, in bytes; 0 for null.
@@ -152,6 +166,7 @@ impl RecordWriter {
         }
         self.buffer.put_slice(key);
         let mut message_id: &[u8] = &[];
+        let mut has_idempotency_key = false;
         for (name, value) in fields {
             self.buffer.put_u32_le(length(name));
             self.buffer.put_u32_le(length(value));
@@ -160,6 +175,7 @@ impl RecordWriter {
             if name == field::MESSAGE_ID.as_bytes() {
                 message_id = value;
             }
+            has_idempotency_key |= name == field::IDEMPOTENCY_KEY.as_bytes();
         }
         let fields_len = self.buffer.len() - key.len();
         self.buffer.put_slice(value);
@@ -175,6 +191,7 @@ impl RecordWriter {
             fields_len: u32::try_from(fields_len).unwrap_or(u32::MAX),
             has_key: parts.key.is_some(),
             has_value: parts.value.is_some(),
+            has_idempotency_key,
             raw: self.buffer.split().freeze(),
         }
     }

@@ -20,6 +20,7 @@ mod kafka_log;
 mod kubernetes;
 mod limits;
 mod log_contract;
+mod memory;
 mod metrics;
 mod openapi;
 mod publish;

@@ -34,14 +34,14 @@ fn all_partitions_of_a_source_that_is_not_keyed_feed_every_room_and_none_is_a_st
         expected.sort();
         assert_eq!(named, expected);
         for shard in loose.all_shards() {
-            assert!(!positions.note_stray(&id(room), shard, KEEP));
+            assert!(!positions.note_stray(room, shard, KEEP));
         }
     }
     // When it grows there is nothing that lies by the former number.
     positions.set_sources(&[keyed.clone(), Source { shards: 5, ..loose }], KEEP);
     assert_eq!(positions.shards_for(&id("a")).count(), 6);
     let elsewhere = keyed.all_shards().find(|shard| *shard != keyed.shard_of(b"a"));
-    assert!(positions.note_stray(&id("a"), elsewhere.expect("another"), KEEP));
+    assert!(positions.note_stray("a", elsewhere.expect("another"), KEEP));
 }
 
 #[test]

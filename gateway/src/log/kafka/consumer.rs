@@ -25,6 +25,7 @@ use super::catalog::Catalog;
 use super::client::LogLines;
 use super::options::{GroupProtocol, Options};
 use super::positions::Positions;
+use super::relay::Relay;
 use super::survey::Survey;
 use super::topics::{self, Lookup};
 use crate::config::{Assignment, Config, Kafka};
@@ -172,7 +173,7 @@ impl Consumer {
             lines,
             group,
             protocol,
-            sink,
+            sink: Relay::new(sink)?,
             reached: None,
             failures: 0,
             opened: false,

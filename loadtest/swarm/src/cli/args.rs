@@ -408,7 +408,8 @@ pub(super) struct CyclesArgs {
 
 impl CyclesArgs {
     pub(super) fn cycles(&self) -> Result<Cycles> {
-        let mut readers = self.connect.plan(self.server.target()?, self.streams as usize);
+        let target = self.server.target()?;
+        let mut readers = self.connect.plan(&target, self.streams as usize);
         if self.connect.sources.is_none() {
             // Ports of connections that are gone linger: those of all rounds count.
             let all = usize::try_from(self.cycles).unwrap_or(usize::MAX).div_ceil(PER_SOURCE);

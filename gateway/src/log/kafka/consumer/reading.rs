@@ -23,7 +23,7 @@ use crate::log::record::{Record, RecordWriter};
 /// How long a poll waits for a record before the thread looks at anything else.
 const POLL: Duration = Duration::from_millis(50);
 /// The most records in a batch.
-const BATCH_RECORDS: usize = 512;
+const BATCH_RECORDS: usize = 1024;
 /// About how many bytes a batch has at most.
 const BATCH_BYTES: usize = 1024 * 1024;
 /// How long the recent window is read back before the pod counts as caught up all the same: a
