@@ -1,22 +1,23 @@
 //! Records as the gateway writes them, of many rooms.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tidegate_swarm::clock;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 /// The partitions of the gateway's own topics, unless told otherwise.
 pub const PARTITIONS: i32 = 12;
+
+/// How long the broker may take to answer.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// What is written.
 #[derive(Debug, Clone)]
@@ -31,35 +32,10 @@ pub struct Load {
     pub bytes: usize,
 }
 
-/// Counts what the log has.
-#[derive(Debug, Clone, Default)]
-pub struct Acknowledged(Arc<AtomicU64>);
-
-impl Acknowledged {
-    /// Records that the log has.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl ClientContext for Acknowledged {}
-
-impl ProducerContext for Acknowledged {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if result.is_ok() {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
 /// Writes a load's records, one after the other.
 pub struct Filler {
-    producer: BaseProducer<Acknowledged>,
+    producer: BaseProducer,
     load: Load,
-    acknowledged: Acknowledged,
     written: u64,
     value: String,
 }
@@ -70,22 +46,14 @@ impl Filler {
     /// # Errors
     /// Settings that librdkafka refuses.
     pub fn new(mut client: ClientConfig, load: Load, linger: u32) -> Result<Self> {
-        let acknowledged = Acknowledged::default();
         client
             // As Java's, and the gateway's.
             .set("partitioner", "murmur2_random")
             .set("acks", "all")
             .set("linger.ms", linger.to_string())
             .set("queue.buffering.max.messages", "200000");
-        let producer =
-            client.create_with_context(acknowledged.clone()).context("making a producer")?;
-        Ok(Self { producer, load, acknowledged, written: 0, value: String::new() })
-    }
-
-    /// Counts what the log has.
-    #[must_use]
-    pub fn acknowledged(&self) -> Acknowledged {
-        self.acknowledged.clone()
+        let producer = client.create().context("making a producer")?;
+        Ok(Self { producer, load, written: 0, value: String::new() })
     }
 
     /// Writes as many further records.
@@ -118,7 +86,7 @@ impl Filler {
         Ok(())
     }
 
-    /// Waits until it is `due`, and hears of what the log has meanwhile.
+    /// Waits until it is `due`.
     pub fn wait_until(&self, due: Instant) {
         loop {
             let left = due.saturating_duration_since(Instant::now());
@@ -137,6 +105,19 @@ impl Filler {
     pub fn finish(&self) -> Result<()> {
         self.producer.flush(Duration::from_secs(60)).context("waiting for the log")
     }
+}
+
+/// How many records were ever written to `topic`, as the broker has it.
+///
+/// # Errors
+/// When it does not answer.
+pub fn written(client: &BaseConsumer, topic: &str) -> Result<u64> {
+    let mut sum = 0;
+    for partition in 0..PARTITIONS {
+        let (_, high) = client.fetch_watermarks(topic, partition, ANSWER)?;
+        sum += u64::try_from(high).unwrap_or(0);
+    }
+    Ok(sum)
 }
 
 /// A value of exactly `bytes` bytes, or a few more if it is too short for its numbers.

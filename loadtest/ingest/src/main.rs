@@ -21,7 +21,7 @@ struct Cli {
     #[arg(long, default_value_t = 7, value_parser = value_parser!(u32).range(0..=100))]
     pairs: u32,
     /// Records of a topic
-    #[arg(long, default_value_t = 2_000_000, value_parser = value_parser!(u64).range(1_000..=20_000_000))]
+    #[arg(long, default_value_t = 3_000_000, value_parser = value_parser!(u64).range(1_000..=20_000_000))]
     records: u64,
     /// Rooms that they are of
     #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u32).range(1..=1_000_000))]

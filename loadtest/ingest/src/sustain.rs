@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use rdkafka::consumer::BaseConsumer;
 use tidegate_rig::kafka::Kafka;
 use tokio::time::{Instant, sleep_until};
 
-use crate::fill::{Filler, PARTITIONS};
+use crate::fill::{self, Filler, PARTITIONS};
 use crate::pod::Pod;
 use crate::rounds::Plan;
 
@@ -17,6 +18,8 @@ const TOPIC: &str = "tidegate.ingest-sustained";
 const EVERY: Duration = Duration::from_secs(1);
 /// How much is written at once.
 const SLICE: Duration = Duration::from_millis(5);
+/// The most of it: a log that takes less than the rate must not hold up the end.
+const MOST_AT_ONCE: u64 = 20_000;
 /// How long records are gathered, in milliseconds.
 const LINGER_MS: u32 = 10;
 /// How long the pod may take for what is left at the end.
@@ -25,11 +28,13 @@ const REST: Duration = Duration::from_secs(30);
 /// What it came to.
 #[derive(Debug, Clone)]
 pub struct Sustained {
+    /// Records that were to be written, a second.
+    pub wanted: f64,
     /// Records that the log took, a second.
     pub rate: f64,
     /// For how many seconds.
     pub seconds: f64,
-    /// Each look's lag, in records that the log had acknowledged and the pod had not read.
+    /// Each look's lag, in records that the log had and the pod had not read.
     pub lags: Vec<u64>,
     /// The most that the pod's own gauge said.
     pub gauge_most: u64,
@@ -56,16 +61,21 @@ pub async fn run(plan: &Plan, kafka: &Kafka, rate: f64, time: Duration) -> Resul
     let pod = Pod::start(&plan.bin, &kafka.brokers(), TOPIC).await?;
     pod.ready().await?;
     let mut filler = Filler::new(kafka.client(), plan.load(TOPIC)?, LINGER_MS)?;
-    let acknowledged = filler.acknowledged();
+    let client: Arc<BaseConsumer> = Arc::new(kafka.client().create()?);
+    let ask = async || {
+        let client = Arc::clone(&client);
+        tokio::task::spawn_blocking(move || fill::written(&client, TOPIC)).await?
+    };
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let writer = tokio::task::spawn_blocking(move || {
         let began = Instant::now();
-        let mut written = 0;
+        let mut written = 0_u64;
         while !stopped.load(Ordering::Relaxed) {
             let due = (began.elapsed().as_secs_f64() * rate) as u64;
-            filler.write(due - written)?;
-            written = due;
+            let records = (due - written).min(MOST_AT_ONCE);
+            filler.write(records)?;
+            written += records;
             filler.wait_until(Instant::now() + SLICE);
         }
         filler.finish()
@@ -77,8 +87,8 @@ pub async fn run(plan: &Plan, kafka: &Kafka, rate: f64, time: Duration) -> Resul
     let (mut lags, mut gauge_most, mut rss_most) = (Vec::new(), 0, 0);
     while began.elapsed() < time {
         sleep_until(began + EVERY * (lags.len() as u32 + 1)).await;
-        // In this order, so that what comes in between does not count as lag.
-        let there = acknowledged.count();
+        // In this order: what comes in between is no lag.
+        let there = ask().await?;
         let read = pod.consumed().await;
         lags.push(there.saturating_sub(read));
         gauge_most = gauge_most.max(pod.matched_and_lag().await?.1);
@@ -88,7 +98,7 @@ pub async fn run(plan: &Plan, kafka: &Kafka, rate: f64, time: Duration) -> Resul
     stop.store(true, Ordering::Relaxed);
     writer.await??;
     let ended = Instant::now();
-    let all = acknowledged.count();
+    let all = ask().await?;
     while pod.consumed().await < all {
         ensure!(ended.elapsed() < REST, "the pod does not read the rest");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -97,5 +107,14 @@ pub async fn run(plan: &Plan, kafka: &Kafka, rate: f64, time: Duration) -> Resul
     let cpu = cpu(&pod)? - cpu_before;
     pod.end().await;
     kafka.delete_topic(TOPIC).await;
-    Ok(Sustained { rate: all as f64 / seconds, seconds, lags, gauge_most, rest, cpu, rss_most })
+    Ok(Sustained {
+        wanted: rate,
+        rate: all as f64 / seconds,
+        seconds,
+        lags,
+        gauge_most,
+        rest,
+        cpu,
+        rss_most,
+    })
 }

@@ -88,13 +88,14 @@ pub fn sustained(run: &Sustained) -> String {
     let median = sorted.get(sorted.len() / 2).copied().unwrap_or(0);
     let as_ms = |records: u64| records as f64 / run.rate * 1e3;
     format!(
-        "### {:.0} records a second for {:.0} s\n\n\
+        "### {:.0} records a second, of {:.0} wanted, for {:.0} s\n\n\
          | lag | records | as time |\n| --- | ---: | ---: |\n\
          | median | {median} | {:.0} ms |\n| most | {most} | {:.0} ms |\n| at the end | {last} | {:.0} ms |\n\n\
          - read to the end {:.0} ms after the last record was written\n\
          - the gateway's own gauge said {} at most (it looks every 3 s)\n\
          - {:.2} µs of CPU time per record, {:.0} MiB resident at most\n",
         run.rate,
+        run.wanted,
         run.seconds,
         as_ms(median),
         as_ms(most),
