@@ -123,6 +123,8 @@ struct State {
     woken: Woken,
     /// The numbers that came next at the last two looks at the budget, the earlier one first.
     looked: [u64; 2],
+    /// An event has left the window that was too young for the rings to let go of.
+    rings_lag: bool,
 }
 
 /// The hub of a pod.
@@ -157,6 +159,7 @@ impl Hub {
                 gathering: Gathering::default(),
                 woken: Woken::default(),
                 looked: [0; 2],
+                rings_lag: false,
             }),
             settled: AtomicU64::new(0),
             gathers: Notify::new(),
@@ -339,8 +342,11 @@ impl Hub {
             let item = window.evict(self.bounds.window_bytes, routed_before, about, gone);
             let Some(item) = item else { return };
             // Its rings let go of it now, or its frames would take the window's other records along.
-            if Arc::strong_count(&item) > 1 && item.seq < state.looked[0] {
-                state.trim_rings(&item);
+            if Arc::strong_count(&item) > 1 {
+                match item.seq < state.looked[0] {
+                    true => state.trim_rings(&item),
+                    false => state.rings_lag = true,
+                }
             }
             about = 0;
         }
@@ -370,10 +376,15 @@ impl Hub {
         let mut state = self.state.lock();
         self.evict(&mut state, Instant::now(), 0);
         state.positions.forget_old();
-        let first_seq = state.window.first_seq();
-        for room in state.rooms.values().flat_map(|r| &r.0) {
-            room.trim(first_seq);
+        if !std::mem::take(&mut state.rings_lag) {
+            return;
         }
+        let first_seq = state.window.first_seq();
+        let rooms: Vec<_> =
+            state.rooms.values().flat_map(|rooms| rooms.0.iter().cloned()).collect();
+        // Nobody is held up for it: to look at ten thousand rings takes tens of milliseconds.
+        drop(state);
+        rooms.iter().for_each(|room| room.trim(first_seq));
     }
 
     /// Reads whom a record of `source` reaches.
