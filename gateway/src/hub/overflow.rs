@@ -76,7 +76,7 @@ impl Hub {
         user: Option<&User>,
     ) -> Result<VecDeque<Next>, Lagged> {
         let mut pending = Vec::new();
-        let (end, lost_before, before) = {
+        let (end, mut lost_before, before) = {
             let state = self.state.lock();
             let end = state.window.next_seq();
             let mut lost_before = None;
@@ -104,8 +104,12 @@ impl Hub {
                 missing = true;
                 continue;
             }
-            // Of what fell off only the newest of each is left: anything may lie between.
-            missing |= lost_before.is_some_and(|seq| item.seq <= seq);
+            // Of what fell off only the newest of each is left: anything may lie between, as far as the
+            // oldest in the rings, which the reader may have.
+            if let Some(seq) = lost_before {
+                missing = true;
+                lost_before = (item.seq < seq).then_some(seq);
+            }
             if std::mem::take(&mut missing) {
                 next.extend(way.gap_before(item.seq).map(Next::Gap));
             }
@@ -113,7 +117,7 @@ impl Hub {
                 next.push_back(Next::Event(item));
             }
         }
-        if missing {
+        if missing || lost_before.is_some() {
             next.extend(way.gap_before(end).map(Next::Gap));
         }
         Ok(next)
