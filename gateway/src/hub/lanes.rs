@@ -1,6 +1,7 @@
 //! Who writes to parked readers: a few threads, each with rows of its own, and whoever routes where
 //! there are only a few to write to.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -56,7 +57,7 @@ impl Lanes {
         if self.0.is_empty() || woken.parked <= AT_ONCE {
             let mut batches = Batches::default();
             for (room, row) in woken.rows.drain(..) {
-                row.write(&room, &mut batches);
+                write(&room, &row, &mut batches);
             }
         } else {
             self.hand_out(&mut woken.rows);
@@ -102,7 +103,7 @@ impl Lanes {
             }
             for (room, row) in rows.drain(..) {
                 row.unqueue();
-                row.write(&room, &mut batches);
+                write(&room, &row, &mut batches);
             }
             // An idle thread keeps no room, and no event, alive.
             batches.clear();
@@ -114,6 +115,17 @@ impl Lanes {
             lane.queue.lock().is_closed = true;
             lane.come.notify_one();
         }
+    }
+}
+
+/// Writes to a row. If that breaks, its readers' tasks go on by themselves: it costs neither the thread
+/// nor anybody an event.
+fn write(room: &Arc<Room>, row: &Row, batches: &mut Batches) {
+    let wrote = catch_unwind(AssertUnwindSafe(|| row.write(room, &mut *batches)));
+    if wrote.is_err() {
+        tracing::error!("writing to parked readers broke; their streams go on without");
+        batches.clear();
+        row.give_back();
     }
 }
 

@@ -93,10 +93,15 @@ impl Parked {
     /// Writes what is pending.
     fn write(&mut self, room: &Arc<Room>, batches: &mut Batches, now: Instant, sent: &mut Sent) {
         if !self.is_woken && self.is_for_task(room, batches, now, sent) {
-            self.is_woken = true;
-            // Not dropped here: the last waker of a task drops the task, and with it a seat.
-            self.waker.wake_by_ref();
+            self.wake();
         }
+    }
+
+    /// Leaves it to its task.
+    fn wake(&mut self) {
+        self.is_woken = true;
+        // Not dropped here: the last waker of a task drops the task, and with it a seat.
+        self.waker.wake_by_ref();
     }
 
     /// Writes what is pending; true if its task has to go on from here.
@@ -209,6 +214,11 @@ impl Row {
     /// It has come to the front of its queue. What is pushed from now on queues it again.
     pub(super) fn unqueue(&self) {
         self.is_queued.swap(false, Ordering::AcqRel);
+    }
+
+    /// Leaves everybody here to their tasks.
+    pub(super) fn give_back(&self) {
+        self.slots.lock().iter_mut().flatten().for_each(Parked::wake);
     }
 
     /// Writes what is pending to everybody who waits here.

@@ -273,6 +273,38 @@ fn a_stream_whose_time_is_over_is_for_its_task() {
     assert!(!reader.woken.0.load(Ordering::SeqCst));
 }
 
+/// A socket that breaks whoever writes to it.
+#[derive(Debug)]
+struct Breaks;
+
+impl Outlet for Breaks {
+    fn write(&self, _: &[u8]) -> io::Result<usize> {
+        panic!("it breaks");
+    }
+}
+
+#[test]
+fn a_write_that_panics_costs_nobody_an_event() {
+    let (mut log, mut pod) = (TestLog::default(), Pod::new());
+    let mut readers = [Reader::new(&pod, true), Reader::new(&pod, false), Reader::new(&pod, true)];
+    readers.iter_mut().for_each(Reader::turn);
+    readers[1].subscription.park(Manner {
+        outlet: Arc::new(Breaks),
+        variant: Variant::default(),
+        encoder: readers[1].encoder,
+        until: None,
+        opened_ms: 0,
+    });
+    for _ in 0..3 {
+        log.publish(&event());
+        pod.consume_all(&log);
+    }
+    readers.iter_mut().for_each(Reader::turn);
+    let got = readers.each_ref().map(|reader| reader.socket.got.lock().clone());
+    assert_eq!(String::from_utf8_lossy(&got[0]).matches("\"data\":").count(), 3);
+    assert!(got[0] == got[1] && got[1] == got[2]);
+}
+
 #[test]
 fn a_row_that_nobody_sits_in_holds_no_memory() {
     let pod = Pod::new();
