@@ -69,7 +69,8 @@ pub(super) fn render(page: &mut Page<'_>) {
     );
     page.histogram(
         "tidegate_fanout_seconds",
-        "Time from reading a batch from the log until its readers were woken",
+        "Time from reading a batch from the log until its readers were woken, or written to where they \
+         are few",
         &FANOUT,
     );
     page.gauge(
