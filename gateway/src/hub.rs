@@ -257,7 +257,7 @@ impl Hub {
         routed
     }
 
-    /// Makes ready for a batch of records that may come in bulk. See [`Window::touch`].
+    /// Makes ready for a batch of records that may come in bulk. See `Window::touch`.
     pub fn expect(&self, batch: &[Record]) {
         let chains = batch.iter().filter_map(|record| {
             let key = std::str::from_utf8(record.key()?).ok()?;
