@@ -25,14 +25,12 @@ use self::wheel::Alarm;
 use crate::auth::verifier::GrantState;
 use crate::clock::now_ms;
 use crate::disconnect::{Disconnect, Stalled};
-use crate::hub::{Delivery, Gap, Manner, Outlet};
+use crate::hub::{BATCH_BYTES, Delivery, Gap, Manner, Outlet};
 use crate::replay::{Ended, Feed, Turn};
 use crate::shutdown::Phase;
 use crate::telemetry::metrics::{self, Protocol};
 use crate::wire::{self, encoder::Encoder};
 
-/// How many bytes are taken from the rooms at once.
-const BATCH_BYTES: usize = 64 * 1024;
 /// How long a client that does not take what is pending is waited for once it is told that the pod
 /// goes.
 const LAST_WORDS: Duration = Duration::from_secs(3);

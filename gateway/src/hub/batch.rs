@@ -13,8 +13,10 @@ use crate::wire::checksum::Piece;
 use crate::wire::chunk::Framing;
 use crate::wire::encoder::Encoder;
 
-/// How many bytes of events are written at once.
-const BYTES: usize = 64 * 1024;
+/// How many bytes of events are written to a reader at once.
+pub const BYTES: usize = 64 * 1024;
+/// How many events are taken for one at once.
+pub(super) const EVENTS: usize = 64;
 
 /// Events that follow each other.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::Hub;
+use super::batch;
 use super::item::{After, Item};
 use super::overflow::Next;
 use super::resume::Gap;
@@ -21,9 +22,6 @@ use crate::config::Slow;
 use crate::cursor::Cursor;
 use crate::event::User;
 use crate::wire::{self, Frame, Variant};
-
-/// How many events are taken from a room at once.
-const BATCH: usize = 64;
 
 /// An event as one reader writes it.
 #[derive(Debug, Clone)]
@@ -210,10 +208,10 @@ impl Subscription {
     /// room has no more, `waker` waits for it.
     fn take_live(&mut self, waker: &Waker) -> Result<(), Missed> {
         if let [seat] = self.seats.as_mut_slice() {
-            self.waits = seat.take_or_wait(BATCH, &mut self.taken, waker)?;
+            self.waits = seat.take_or_wait(batch::EVENTS, &mut self.taken, waker)?;
             return Ok(());
         }
-        while self.taken.len() < BATCH {
+        while self.taken.len() < batch::EVENTS {
             // Before the rooms are looked at, one after the other: of two events that are routed
             // meanwhile only the later may be seen, and taking it would lose the earlier.
             let settled = self.hub.settled();
