@@ -50,6 +50,7 @@ use crate::problem::{Problem, ProblemKind};
 use crate::replay::Replays;
 use crate::shutdown::{Phase, Shutdown};
 use crate::undelivered::{At, Undelivered};
+use crate::wire::content::Coding;
 
 /// What the public handlers share.
 pub struct App {
@@ -188,7 +189,7 @@ pub fn router(app: Arc<App>) -> Router {
 
 /// A HEAD must not open a stream.
 async fn head_of_a_stream() -> Response {
-    subscribe::event_stream(Body::empty())
+    subscribe::event_stream(Body::empty(), Coding::Identity)
 }
 
 async fn not_found(request: Request<Body>) -> Response {

@@ -139,10 +139,9 @@ pub(super) async fn append(app: &App, event: &NewEvent) -> Result<PublishReceipt
     receipt_for(app, event, receipt, deadline).await
 }
 
-/// What the publisher of `event` is told. With a key the
-/// receipt waits until this pod has read the record back: only the log's order tells whether an
-/// earlier one was delivered in its place. A log that keeps keys itself has looked already, and
-/// has no such record.
+/// What the publisher of `event` is told. With a key the receipt waits until this pod has read the
+/// record back: only the log's order tells whether an earlier one was delivered in its place. A log
+/// that keeps keys itself has looked already, and has no such record.
 async fn receipt_for(
     app: &App,
     event: &NewEvent,

@@ -18,6 +18,7 @@ use super::subscribe::event_stream;
 use crate::problem::{Problem, ProblemKind};
 use crate::telemetry::metrics::{self, Refused};
 use crate::wire;
+use crate::wire::content::Coding;
 
 /// Why there is no room for a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,5 +117,5 @@ pub fn refuse(app: &App, why: Refusal, wants_stream: bool) -> Response {
         drop(place);
         Ok::<_, std::convert::Infallible>(wire::goodbye(why.goodbye(), retry))
     });
-    event_stream(Body::from_stream(goodbye))
+    event_stream(Body::from_stream(goodbye), Coding::Identity)
 }

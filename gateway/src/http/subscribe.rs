@@ -221,18 +221,9 @@ async fn open(
         Connection::new(begun.feed, preamble, terms, Arc::clone(app), protocol, Box::new(permit));
     let protocol = protocol.as_str();
     tracing::debug!(rooms = patterns.len(), replayed = begun.replayed, protocol, "stream opened");
-    let (body, handed) = match offer {
-        Some(offer) => (Body::empty(), Some((offer, connection))),
-        None => (Body::new(connection), None),
-    };
-    let mut response = event_stream(body);
-    if variant.coding != Coding::Identity {
-        let coding = HeaderValue::from_static(variant.coding.as_str());
-        response.headers_mut().insert(CONTENT_ENCODING, coding);
-    }
-    Ok(match handed {
-        Some((offer, connection)) => offer.answer(response, connection),
-        None => response,
+    Ok(match offer {
+        Some(offer) => offer.answer(event_stream(Body::empty(), variant.coding), connection),
+        None => event_stream(Body::new(connection), variant.coding),
     })
 }
 
@@ -281,8 +272,8 @@ fn accepts_event_stream(headers: &HeaderMap) -> bool {
     })
 }
 
-/// A 200 whose body is a stream of events, with what keeps proxies from holding it back.
-pub(super) fn event_stream(body: Body) -> Response {
+/// A 200 whose body is a stream of events in `coding`, with what keeps proxies from holding it back.
+pub(super) fn event_stream(body: Body, coding: Coding) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     let fixed = [
@@ -293,6 +284,9 @@ pub(super) fn event_stream(body: Body) -> Response {
     ];
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
+    }
+    if coding != Coding::Identity {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
     }
     response
 }
