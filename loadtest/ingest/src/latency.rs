@@ -1,25 +1,21 @@
 //! From Kafka to a stream: single records, one reader.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use tidegate_rig::kafka::Kafka;
 use tidegate_swarm::stats::Times;
-use tidegate_swarm::subscribers::{Plan as Readers, Readers as Reading};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::fill::{Filler, Load, PARTITIONS};
-use crate::pod::Pod;
+use crate::pod::{self, Pod};
 
 const TOPIC: &str = "tidegate.ingest-latency";
 const PREFIX: &str = "latency";
 const KIND: &str = "tick";
 /// The bytes of a value.
 const BYTES: usize = 1024;
-/// How long it may take until the stream is open, and for the last events.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Has `rate` records a second of one room written to the log for `time`, and returns how long it took
 /// from just before each one's producing until its reader had it.
@@ -32,29 +28,7 @@ pub async fn run(bin: &Path, kafka: &Kafka, rate: f64, time: Duration) -> Result
     pod.ready().await?;
     let target = pod.target(PREFIX, KIND)?;
     let rooms = vec![target.room(0)];
-    let reading = Reading::start(&Readers {
-        target: Arc::new(target),
-        readers: 1,
-        per_room: 1,
-        threads: 1,
-        sources: 1,
-        connect_rate: 0.0,
-        in_flight: 1,
-        stalled: 0.0,
-        stalled_buffer: 0,
-        leave_after: None,
-        reconnect: false,
-        resume: false,
-        from_start: true,
-    })?;
-    reading.want(1);
-    let opened_by = Instant::now() + PATIENCE;
-    while reading.open() < 1 {
-        ensure!(Instant::now() < opened_by && !reading.broken(), "the stream does not open");
-        sleep(Duration::from_millis(20)).await;
-    }
-    // A head is there before the reader has its seat.
-    sleep(Duration::from_millis(500)).await;
+    let readers = pod.readers(target, 1).await?;
 
     let load = Load { topic: TOPIC.to_owned(), rooms, kind: KIND.to_owned(), bytes: BYTES };
     let mut filler = Filler::new(kafka.client(), load, 0)?;
@@ -69,13 +43,7 @@ pub async fn run(bin: &Path, kafka: &Kafka, rate: f64, time: Duration) -> Result
         filler.finish()
     });
     written.await??;
-    let last = Instant::now() + PATIENCE;
-    while reading.received() < all && Instant::now() < last {
-        sleep(Duration::from_millis(20)).await;
-    }
-    let seen = reading.finish(Some(vec![all]))?;
-    let amiss = seen.faults.lost + seen.faults.doubled + seen.faults.out_of_order;
-    ensure!(amiss == 0 && seen.deliveries == all, "{} of {all} events came", seen.deliveries);
+    let seen = pod::all(readers, vec![all]).await?;
     pod.end().await;
     kafka.delete_topic(TOPIC).await;
     Ok(seen.latency)

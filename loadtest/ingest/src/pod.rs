@@ -3,11 +3,13 @@
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 use tidegate_rig::process::{Process, Start};
+use tidegate_swarm::subscribers::{Outcome, Plan, Readers};
 use tidegate_swarm::target::{Origin, Target};
 use tidegate_swarm::usage::{Memory, Server};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -124,6 +126,37 @@ impl Pod {
         Ok(answer)
     }
 
+    /// Readers of the first `rooms` rooms of `target`, one each, whose streams are open.
+    ///
+    /// # Errors
+    /// When they do not open in time.
+    pub async fn readers(&self, target: Target, rooms: usize) -> Result<Readers> {
+        let readers = Readers::start(&Plan {
+            target: Arc::new(target),
+            readers: rooms,
+            per_room: 1,
+            threads: 1,
+            sources: 1,
+            connect_rate: 0.0,
+            in_flight: 256,
+            stalled: 0.0,
+            stalled_buffer: 0,
+            leave_after: None,
+            reconnect: false,
+            resume: false,
+            from_start: true,
+        })?;
+        readers.want(rooms);
+        let deadline = Instant::now() + PATIENCE;
+        while readers.open() < rooms {
+            ensure!(Instant::now() < deadline && !readers.broken(), "the streams do not open");
+            sleep(Duration::from_millis(20)).await;
+        }
+        // A head is there before the reader has its seat.
+        sleep(Duration::from_millis(500)).await;
+        Ok(readers)
+    }
+
     /// Sends it a signal by its name.
     ///
     /// # Errors
@@ -137,6 +170,23 @@ impl Pod {
     pub async fn end(self) {
         self.process.end("KILL", PATIENCE).await;
     }
+}
+
+/// Waits for the last events of readers whose rooms got so many each, and says what they saw.
+///
+/// # Errors
+/// When they miss any.
+pub async fn all(readers: Readers, published: Vec<u64>) -> Result<Outcome> {
+    let due: u64 = published.iter().sum();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while readers.received() < due && Instant::now() < deadline {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let seen = readers.finish(Some(published))?;
+    let amiss = seen.faults.lost + seen.faults.doubled + seen.faults.out_of_order;
+    let came = seen.deliveries;
+    ensure!(amiss == 0 && came == due, "{came} of {due} events came, {amiss} amiss");
+    Ok(seen)
 }
 
 /// The sum of all series whose lines begin so.

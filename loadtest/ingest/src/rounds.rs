@@ -1,19 +1,16 @@
 //! The rounds: one topic, read by the bare consumer and by gateways in turn.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use tidegate_rig::kafka::Kafka;
-use tidegate_swarm::subscribers::{Plan as Readers, Readers as Reading};
 use tidegate_swarm::target::{Origin, Target};
-use tokio::time::{Instant, sleep};
 
 use crate::bare;
 use crate::fill::{Filler, Load, PARTITIONS};
 use crate::meter::{self, Run};
-use crate::pod::Pod;
+use crate::pod::{self, Pod};
 
 /// How long one of them may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -103,7 +100,7 @@ impl Plan {
     async fn with_readers(&self, kafka: &Kafka, topic: &str) -> Result<Run> {
         let pod = Pod::start(&self.bin, &kafka.brokers(), topic).await?;
         pod.ready().await?;
-        let readers = self.readers(&pod).await?;
+        let readers = pod.readers(pod.target(PREFIX, KIND)?, self.read_rooms).await?;
         pod.signal("STOP").await?;
         self.fill(kafka, topic).await?;
         pod.signal("CONT").await?;
@@ -114,50 +111,9 @@ impl Plan {
             let (records, rooms) = (self.records, self.rooms as u64);
             records / rooms + u64::from((room as u64) < records % rooms)
         };
-        let published: Vec<u64> = (0..self.read_rooms).map(of_room).collect();
-        let due: u64 = published.iter().sum();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while readers.received() < due && Instant::now() < deadline {
-            sleep(Duration::from_millis(20)).await;
-        }
-        let seen = readers.finish(Some(published))?;
-        let amiss = seen.faults.lost + seen.faults.doubled + seen.faults.out_of_order;
-        ensure!(
-            amiss == 0 && seen.deliveries == due,
-            "the readers had {} of {due} events, {amiss} amiss",
-            seen.deliveries
-        );
+        pod::all(readers, (0..self.read_rooms).map(of_room).collect()).await?;
         pod.end().await;
         Ok(run)
-    }
-
-    /// Readers of the first rooms, whose streams are open.
-    async fn readers(&self, pod: &Pod) -> Result<Reading> {
-        let readers = Readers {
-            target: Arc::new(pod.target(PREFIX, KIND)?),
-            readers: self.read_rooms,
-            per_room: 1,
-            threads: 1,
-            sources: 1,
-            connect_rate: 0.0,
-            in_flight: 256,
-            stalled: 0.0,
-            stalled_buffer: 0,
-            leave_after: None,
-            reconnect: false,
-            resume: false,
-            from_start: true,
-        };
-        let reading = Reading::start(&readers)?;
-        reading.want(self.read_rooms);
-        let deadline = Instant::now() + PATIENCE;
-        while reading.open() < self.read_rooms {
-            ensure!(Instant::now() < deadline && !reading.broken(), "the streams do not open");
-            sleep(Duration::from_millis(20)).await;
-        }
-        // A head is there before the reader has its seat.
-        sleep(Duration::from_millis(500)).await;
-        Ok(reading)
     }
 
     async fn fill(&self, kafka: &Kafka, topic: &str) -> Result<()> {
