@@ -1,16 +1,13 @@
 //! Content codings of streams: who gets one, and how it ends. What a coded stream promises on each way
 //! is in `ways.rs`.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tokio::time::timeout;
 
 use crate::support::decoding::{Decoder, noise};
-use crate::support::eventually;
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{Gateway, SWIFT_DRAIN};
 use crate::support::http::{PATIENCE, Wire, header};
 
 const ROOM: &str = "/v1/subscribe/events/a/types/t";
@@ -98,13 +95,7 @@ async fn lz4_in_the_envelope_and_gzip_around_it_go_together() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_goodbye_never_comes_into_a_coded_chunk_that_is_half_written_and_the_sum_is_right() {
-    let flags = [
-        "--stream-gzip=true",
-        "--drain-grace=0",
-        "--drain-window=0",
-        "--drain-deadline=25s",
-        "--stream-write-timeout=1h",
-    ];
+    let flags = [&["--stream-gzip=true"][..], &SWIFT_DRAIN].concat();
     let gateway = Gateway::ready(&flags).await;
     let mut wire = Wire::connect_small(gateway.public()).await;
     ask(&mut wire, "", "accept-encoding: gzip\r\n").await;
@@ -117,13 +108,7 @@ async fn a_goodbye_never_comes_into_a_coded_chunk_that_is_half_written_and_the_s
     }
     // The first bytes of the first event are here, its last are not written yet.
     assert!(timeout(PATIENCE, wire.fill()).await.expect("in time"));
-    let admin = gateway.admin();
-    let ended = tokio::spawn(gateway.terminate());
-    eventually("the drain has begun", Duration::from_secs(20), async || {
-        let metrics = crate::support::http::get(admin, "/metrics", &[]).await.text();
-        metrics.contains("tidegate_draining 1")
-    })
-    .await;
+    let ended = gateway.begin_drain().await;
     let mut blocks = Vec::new();
     while let Some(block) = chunk(&mut wire, &mut decoder).await {
         blocks.push(block);

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, timeout};
 
 use crate::support::eventually;
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{Gateway, SWIFT_DRAIN};
 use crate::support::http::{PATIENCE, Wire, header};
 
 const ROOM: &str = "/v1/subscribe/events/a/types/t";
@@ -187,13 +187,7 @@ async fn a_connection_that_breaks_is_noticed_in_silence() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_goodbye_never_comes_into_a_chunk_that_is_half_written() {
-    let flags = [
-        "--drain-grace=0",
-        "--drain-window=0",
-        "--drain-deadline=25s",
-        "--stream-write-timeout=1h",
-    ];
-    let gateway = Gateway::ready(&flags).await;
+    let gateway = Gateway::ready(&SWIFT_DRAIN).await;
     let mut wire = Wire::connect_small(gateway.public()).await;
     wire.send(ASK.as_bytes()).await;
     assert!(head(&mut wire).await);
@@ -204,13 +198,7 @@ async fn a_goodbye_never_comes_into_a_chunk_that_is_half_written() {
     }
     // The first bytes of the first event are here, its last are not written yet.
     assert!(timeout(PATIENCE, wire.fill()).await.expect("in time"));
-    let admin = gateway.admin();
-    let ended = tokio::spawn(gateway.terminate());
-    eventually("the drain has begun", PATIENCE, async || {
-        let metrics = crate::support::http::get(admin, "/metrics", &[]).await.text();
-        metrics.contains("tidegate_draining 1")
-    })
-    .await;
+    let ended = gateway.begin_drain().await;
     let mut blocks = Vec::new();
     while let Some(block) = block(&mut wire).await {
         blocks.push(block);
@@ -227,13 +215,7 @@ async fn a_goodbye_never_comes_into_a_chunk_that_is_half_written() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_takes_nothing_is_let_go_by_a_drain_before_its_writes_time_out() {
-    let flags = [
-        "--drain-grace=0",
-        "--drain-window=0",
-        "--drain-deadline=29s",
-        "--stream-write-timeout=1h",
-    ];
-    let gateway = Gateway::ready(&flags).await;
+    let gateway = Gateway::ready(&SWIFT_DRAIN).await;
     let mut wire = Wire::connect_small(gateway.public()).await;
     wire.send(ASK.as_bytes()).await;
     assert!(head(&mut wire).await);

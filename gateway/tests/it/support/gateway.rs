@@ -6,11 +6,17 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use super::eventually;
 use super::http::{self, Answer};
 
 /// How long a gateway may take to start, or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A drain that ends all streams at once and then waits for them, and writes that never time out.
+pub const SWIFT_DRAIN: [&str; 4] =
+    ["--drain-grace=0", "--drain-window=0", "--drain-deadline=29s", "--stream-write-timeout=1h"];
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
 
@@ -147,6 +153,17 @@ impl Gateway {
             .expect("the gateway ends in time")
             .expect("waited");
         status.expect("an exit status")
+    }
+
+    /// Asks it to drain and waits until it has begun to. Its end is waited for with what is returned.
+    pub async fn begin_drain(self) -> JoinHandle<ExitStatus> {
+        let admin = self.admin();
+        let ended = tokio::spawn(self.terminate());
+        eventually("the drain has begun", PATIENCE, async || {
+            http::get(admin, "/metrics", &[]).await.text().contains("tidegate_draining 1")
+        })
+        .await;
+        ended
     }
 }
 
