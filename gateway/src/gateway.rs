@@ -210,6 +210,7 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
     {
         task.abort();
     }
+    hub.close_lanes();
     tracing::info!("drained");
     Ok(())
 }
