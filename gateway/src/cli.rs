@@ -11,6 +11,7 @@ mod serve;
 mod settings;
 mod sign;
 mod signals;
+mod top;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -57,6 +58,7 @@ fn command() -> Command {
         .subcommand(tail::command())
         .subcommand(with_settings(sign::command(), |section| section == "auth"))
         .subcommand(dlq::command())
+        .subcommand(top::command())
         .subcommand(with_settings(check_config::command(), |_| true))
         .after_help(AFTER_HELP)
 }
@@ -76,6 +78,7 @@ fn dispatch(command: &mut Command, matches: &ArgMatches) -> anyhow::Result<ExitC
         "check-config" => check_config::run(all),
         "sign" => client(sign::run(all)),
         "dlq" => client(dlq::run(all)),
+        "top" => client(top::run(all)),
         _ if settings::are_given(matches) => {
             let message = format!("{name} takes no settings of the gateway's");
             Err(command.error(ErrorKind::ArgumentConflict, message).into())

@@ -3,7 +3,6 @@
 mod shown;
 
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -11,6 +10,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches as _, Subcommand};
 
 use super::output::{Shown, line, note};
 use super::signals::Signals;
+use super::target::local_admin;
 use crate::client::address::parse_base;
 use crate::client::http_client;
 use crate::client::letters::{Letters, Replayed};
@@ -111,7 +111,7 @@ pub(super) async fn run(matches: &[&ArgMatches]) -> anyhow::Result<ExitCode> {
     let args = DlqArgs::from_arg_matches(of_command)?;
     let admin = match args.admin {
         Some(admin) => admin,
-        None => local(super::load(program)?.config.admin.addr),
+        None => local_admin(super::load(program)?.config.admin.addr),
     };
     let base = parse_base(&admin).context("--admin")?;
     let letters = Letters { client: http_client(&base)?, base };
@@ -142,16 +142,6 @@ pub(super) async fn run(matches: &[&ArgMatches]) -> anyhow::Result<ExitCode> {
         all_well = work => all_well?,
     };
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// The admin port of a gateway with these settings on this machine.
-fn local(mut addr: SocketAddr) -> String {
-    match addr.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => addr.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    format!("http://{addr}")
 }
 
 async fn list(

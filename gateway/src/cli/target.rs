@@ -1,5 +1,6 @@
 //! Which gateway a command speaks to, and as whom.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -64,4 +65,14 @@ impl Target {
     pub fn signatures(&self) -> usize {
         self.signature.len()
     }
+}
+
+/// The admin port of a gateway with these settings on this machine.
+pub(super) fn local_admin(mut addr: SocketAddr) -> String {
+    match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => addr.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    format!("http://{addr}")
 }
