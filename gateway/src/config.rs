@@ -32,8 +32,8 @@ pub use show::markdown_table;
 pub use sources::{KafkaSource, Partitioner, SOURCE_MEMBERS, TopicPattern, Topics};
 pub use table::{
     Admin, Assignment, Auth, AuthMode, Config, Console, Cors, Dedupe, Drain, Kafka, Kubernetes,
-    Limits, LogConfig, LogFormat, LogKind, Memory, Pod, Public, Publish, Redis, Slow, Stream,
-    Telemetry, Tls,
+    Limits, LogConfig, LogFormat, LogKind, Memory, Otel, OtelProtocol, Pod, Public, Publish, Redis,
+    Slow, Stream, Telemetry, Tls,
 };
 pub use units::{parse_duration, show_duration};
 

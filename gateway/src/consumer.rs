@@ -3,6 +3,7 @@
 pub mod dedupe;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 
@@ -10,11 +11,12 @@ pub use dedupe::{Dedupe, First};
 
 use crate::cursor::{Offset, Position, Shard};
 use crate::health::{Health, Latch};
-use crate::hub::Hub;
+use crate::hub::{Fate, Hub, Routed};
 use crate::log::letter::Outbox;
 use crate::log::record::Record;
 use crate::log::{KeysOnly, Sink, Source, decode};
 use crate::telemetry::metrics;
+use crate::telemetry::traces::{self, Consuming};
 use crate::undelivered::{At, Undelivered};
 
 /// The fewest records that the hub is made ready for.
@@ -50,6 +52,32 @@ impl Consumer {
     fn source_of(&self, shard: Shard) -> Option<&Source> {
         self.sources.iter().find(|s| s.id == shard.source)
     }
+
+    /// Ends the spans of records that were routed from `routing` on.
+    fn end(&self, spans: Vec<Consuming>, routing: SystemTime, routed: &Routed) {
+        let mut spans = spans.into_iter();
+        // In the same order, less those that the hub had already.
+        for (place, reach) in &routed.followed {
+            if let Some(span) = spans.by_ref().find(|span| span.place() == *place) {
+                let source = self.source_of(place.0).map_or("", |source| &source.name);
+                span.end(source, routing, *reach);
+            }
+        }
+    }
+}
+
+/// Begins the spans of those records of a batch that belong to a sampled trace and are to be routed.
+fn follow(batch: &[Record], fates: &mut [Fate]) -> Vec<Consuming> {
+    if !traces::are_on() {
+        return Vec::new();
+    }
+    let routed = batch.iter().zip(fates).filter(|(_, fate)| **fate == Fate::Route);
+    let begun = routed.filter_map(|(record, fate)| {
+        let span = Consuming::begin(&record.trace(), record.shard, record.offset)?;
+        *fate = Fate::Follow;
+        Some(span)
+    });
+    begun.collect()
 }
 
 impl Sink for Consumer {
@@ -76,11 +104,14 @@ impl Sink for Consumer {
     fn records(&mut self, batch: &mut Vec<Record>) {
         metrics::consumed_records(self.log, batch.len() as u64);
         let began = Instant::now();
-        let fates = self.dedupe.judge(batch, |shard| self.source_of(shard));
+        let mut fates = self.dedupe.judge(batch, |shard| self.source_of(shard));
         if batch.len() >= BULK {
             self.hub.expect(batch);
         }
+        let spans = follow(batch, &mut fates);
+        let routing = SystemTime::now();
         let routed = self.hub.route(batch.drain(..).zip(fates));
+        self.end(spans, routing, &routed);
         for &(shard, offset, deadline) in &routed.promised {
             self.undelivered.promised(At { shard, offset }, deadline);
         }

@@ -3,6 +3,8 @@
 //! Every name is parsed here, at the edge, and trusted afterwards: a value of these types can be
 //! written into a stream, a record header or a URL without another check.
 
+pub mod trace;
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
@@ -10,6 +12,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+pub use trace::TraceContext;
 
 /// The longest `event_id`, in bytes of UTF-8.
 pub const MAX_EVENT_ID_BYTES: usize = 256;
@@ -363,15 +367,6 @@ impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0.hyphenated(), f)
     }
-}
-
-/// The W3C trace context of a publish request, carried on in the record.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TraceContext {
-    /// The `traceparent` header's value.
-    pub parent: Option<Box<str>>,
-    /// The `tracestate` header's value.
-    pub state: Option<Box<str>>,
 }
 
 /// An event on its way into a log.

@@ -31,7 +31,7 @@ use crate::log::Log;
 use crate::log::letter::{self, Desk};
 use crate::replay::{Limits, Replays};
 use crate::shutdown::{Phase, Shutdown};
-use crate::telemetry::{self, metrics};
+use crate::telemetry::{self, metrics, traces};
 use crate::undelivered::Undelivered;
 
 /// How often the keys' file is read.
@@ -47,6 +47,8 @@ const SPARE_SOCKETS: usize = 4096;
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// How long the last connections have, once every stream was told goodbye.
 const LAST_CONNECTIONS: Duration = Duration::from_secs(5);
+/// How long a collector has to take the last spans.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 /// How long the last dead letters have. Events that are being published have the rest.
 const LAST_LETTERS: Duration = Duration::from_secs(5);
 
@@ -61,6 +63,7 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
     let config = Arc::new(config);
     let shutdown = Arc::new(Shutdown::new(&config.drain));
     let health = Arc::new(Health::new());
+    let spans = traces::start(&config.otel, &config.pod.name)?;
     let (letters, mailman) = letter::outbox(&config);
     let hub = Hub::new(bounds(&config), letters.clone());
     let (verifier, fixed_keys) = verifier(&config.auth).await?;
@@ -211,6 +214,9 @@ pub async fn run(config: Config, log_level: telemetry::LevelHandle) -> anyhow::R
         task.abort();
     }
     hub.close_lanes();
+    if let Some(spans) = spans {
+        spans.finish(LAST_SPANS).await;
+    }
     tracing::info!("drained");
     Ok(())
 }

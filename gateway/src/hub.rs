@@ -49,6 +49,7 @@ use crate::log::Source;
 use crate::log::decode::{self, Malformed};
 use crate::log::letter::Outbox;
 use crate::log::record::Record;
+use crate::telemetry::traces::Reach;
 use gathering::Gathering;
 use item::{After, Shared};
 use lanes::{Lanes, Woken};
@@ -94,6 +95,8 @@ pub enum Unopened {
 pub enum Fate {
     /// It goes into the window and to the rooms that want it.
     Route,
+    /// The same, and [`Routed::followed`] says whom it reached.
+    Follow,
     /// An earlier one was delivered in its place: it is passed over.
     Duplicate,
     /// It lies before the window and was read for its key.
@@ -109,6 +112,8 @@ pub struct Routed {
     pub malformed: Vec<(Record, Malformed)>,
     /// Events that are to be delivered by a time, in milliseconds since the Unix epoch.
     pub promised: Vec<(Shard, Offset, i64)>,
+    /// Whom the followed ones reached.
+    pub followed: Vec<((Shard, Offset), Reach)>,
 }
 
 /// The rooms of one id.
@@ -230,8 +235,8 @@ impl Hub {
                     continue;
                 }
                 match fate {
-                    Fate::Route => {
-                        self.route_one(&mut state, record, now, &mut routed);
+                    Fate::Route | Fate::Follow => {
+                        self.route_one(&mut state, record, fate, now, &mut routed);
                         self.settled.store(state.window.next_seq(), Ordering::Release);
                     }
                     Fate::Duplicate => {}
@@ -268,7 +273,14 @@ impl Hub {
         self.state.lock().window.touch(chains);
     }
 
-    fn route_one(&self, state: &mut State, record: Record, now: Instant, routed: &mut Routed) {
+    fn route_one(
+        &self,
+        state: &mut State,
+        record: Record,
+        fate: Fate,
+        now: Instant,
+        routed: &mut Routed,
+    ) {
         let Some(source) = state.positions.source_of(record.shard) else { return };
         let glance = match self.glance(&record, source) {
             Ok(glance) => glance,
@@ -294,6 +306,11 @@ impl Hub {
                 (self.chain(id), state.takers(id, kind))
             }
         };
+        if fate == Fate::Follow {
+            let readers = rooms.iter().map(|room| room.readers()).sum();
+            let reach = Reach { rooms: rooms.len(), readers };
+            routed.followed.push(((record.shard, record.offset), reach));
+        }
         if rooms.is_empty() {
             state.window.push(record, chain, now);
             return;

@@ -1,10 +1,12 @@
-//! What the gateway says of itself: log lines on standard error, and series in [`metrics`].
+//! What the gateway says of itself: log lines on standard error, series in [`metrics`], and spans in
+//! [`traces`].
 //!
 //! Log lines are written when something ends, with their facts as fields. Per event they are
 //! `trace`, per connection `debug`; `error` only if someone should act. Neither a secret nor a
 //! signature is in any of them.
 
 pub mod metrics;
+pub mod traces;
 
 use std::fmt;
 use std::io::IsTerminal as _;

@@ -89,6 +89,23 @@ pub(super) const LOG_LEVEL: Kind<String> = Kind {
     show: displayed,
 };
 
+pub(super) const COLLECTOR: Kind<Option<String>> = Kind {
+    traits: one("URL", "http://HOST:PORT or https://HOST:PORT; or none"),
+    parse: |text| optional(text, |text| url(text, &["http", "https"])),
+    show: |url| url.as_ref().map_or_else(none, displayed),
+};
+
+/// A share.
+pub(super) const RATIO: Kind<f64> = Kind {
+    traits: one("RATIO", "a number from 0 to 1"),
+    parse: |text| match text.trim().parse::<f64>() {
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+        Ok(_) => Err("it is less than 0 or more than 1".to_owned()),
+        Err(_) => Err("it is no number".to_owned()),
+    },
+    show: |ratio| Value::from(*ratio),
+};
+
 pub(super) const SWITCH: Kind<bool> = Kind {
     traits: Traits {
         accepts: "true or false",

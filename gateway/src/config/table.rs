@@ -47,6 +47,13 @@ words! {
         /// It is told of the hole and goes on with the newest event of each id and type.
         Latest = "latest",
     }
+    /// How a collector of traces is spoken to.
+    OtelProtocol, OTEL_PROTOCOL, "http or grpc" {
+        /// Protocol buffers in HTTP requests.
+        Http = "http",
+        /// gRPC.
+        Grpc = "grpc",
+    }
     /// Who may read and publish.
     AuthMode, AUTH_MODE, "off or hmac" {
         /// Everybody.
@@ -273,6 +280,18 @@ settings! {
         cert_file: Option<PathBuf> = kind::FILE, "none";
         /// Private key of the public listener (PEM); read again when it changes.
         key_file: Option<PathBuf> = kind::FILE, "none";
+    }
+
+    /// Traces, as the OpenTelemetry Protocol (OTLP) carries them.
+    otel: Otel {
+        /// Collector that spans are sent to: `http://collector:4318`, or `http://collector:4317`
+        /// with `otel.protocol = grpc`; `none`: no spans are made.
+        endpoint: Option<String> = kind::COLLECTOR, "none";
+        /// How the collector is spoken to: `http` (protocol buffers) or `grpc`.
+        protocol: OtelProtocol = OTEL_PROTOCOL, "http";
+        /// Which share of the publishes that come without a `traceparent` begin a trace, from 0 to
+        /// 1. What a `traceparent` says of itself is obeyed.
+        sample_ratio: f64 = kind::RATIO, "1";
     }
 
     /// The page for people.

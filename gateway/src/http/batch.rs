@@ -29,6 +29,7 @@ use crate::event::{EventId, TraceContext};
 use crate::problem::{Problem, ProblemKind};
 use crate::shutdown::Phase;
 use crate::telemetry::metrics;
+use crate::telemetry::traces::Publishing;
 
 /// The media type of both directions.
 const NDJSON: &str = "application/x-ndjson";
@@ -82,7 +83,7 @@ async fn open(app: &Arc<App>, request: Request<Body>) -> Result<Response, Proble
         .inspect_err(|e| metrics::signature_failure(e.reason()))?;
     let (answers, answered) = mpsc::channel(MOST_ANSWERS);
     let batch =
-        Batch { app: Arc::clone(app), grant, trace: delivery::trace(&head.headers), answers };
+        Batch { app: Arc::clone(app), grant, trace: delivery::trace_of(&head.headers), answers };
     let mut lines = Lines::new(body, app.config.limits.body_bytes);
     if head
         .headers
@@ -169,16 +170,22 @@ impl Batch {
     /// Publishes one line.
     async fn publish(&self, line: Line) -> Answer {
         let began = Instant::now();
+        let mut span = Publishing::begin(|| self.trace.clone());
         let outcome = match line.text {
-            Ok(text) => self.publish_text(&text).await,
+            Ok(text) => self.publish_text(&text, &mut span).await,
             Err(problem) => Err(problem),
         };
         let counted = outcome.as_ref().map(|_| ()).map_err(|problem| problem.kind);
         metrics::published(counted, began.elapsed());
+        span.end(counted);
         (line.number, outcome)
     }
 
-    async fn publish_text(&self, text: &Bytes) -> Result<PublishReceipt, Problem> {
+    async fn publish_text(
+        &self,
+        text: &Bytes,
+        span: &mut Publishing,
+    ) -> Result<PublishReceipt, Problem> {
         metrics::publish_bytes(text.len() as u64);
         let mut line = BatchLine::parse(text, self.app.config.limits.json_depth)?;
         self.app
@@ -186,8 +193,7 @@ impl Batch {
             .batch_line(&self.grant, &line.audience, super::unix_seconds())
             .inspect_err(|e| metrics::signature_failure(e.reason()))?;
         line.body.from_user = self.grant.grant.from_user(line.body.from_user.take())?;
-        let event = line.into_event(self.trace.clone());
-        publish::append(&self.app, &event).await
+        publish::append(&self.app, line.into_event(self.trace.clone()), span).await
     }
 
     /// Sends an answer; false if the client is gone.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::App;
+use super::body::delivery::trace_of;
 use super::body::{Delivery, PublishBody};
 use super::openapi::params::{
     BroadcastType, Delivery as DeliveryHeaders, PublishRoom, UserHeader, UserQuery,
@@ -28,6 +29,7 @@ use crate::event::{Audience, NewEvent};
 use crate::log::{PublishError, Receipt};
 use crate::problem::{Problem, ProblemKind};
 use crate::telemetry::metrics;
+use crate::telemetry::traces::Publishing;
 use crate::undelivered::At;
 
 /// Publishes to a room.
@@ -74,8 +76,9 @@ async fn answer(
     audience: Result<Audience, Problem>,
 ) -> Response {
     let began = Instant::now();
+    let mut span = Publishing::begin(|| trace_of(request.headers()));
     let outcome = match audience {
-        Ok(audience) => publish(app, request, audience).await,
+        Ok(audience) => publish(app, request, audience, &mut span).await,
         Err(problem) => Err(problem),
     };
     let (outcome, response) = match outcome {
@@ -83,6 +86,7 @@ async fn answer(
         Err(problem) => (Err(problem.kind), problem.to_response().map(Body::from)),
     };
     metrics::published(outcome, began.elapsed());
+    span.end(outcome);
     response
 }
 
@@ -111,6 +115,7 @@ async fn publish(
     app: &App,
     request: Request<Body>,
     audience: Audience,
+    span: &mut Publishing,
 ) -> Result<PublishReceipt, Problem> {
     expect_type(request.headers(), "application/json", "the event")?;
     let (head, body) = request.into_parts();
@@ -126,17 +131,23 @@ async fn publish(
     body.from_user = grant
         .from_user(body.from_user.take())
         .inspect_err(|e| metrics::signature_failure(e.reason()))?;
-    let event = body.into_event(audience, Delivery::of(&head.headers)?)?;
+    let mut event = body.into_event(audience, Delivery::of(&head.headers)?)?;
+    span.carry(&mut event.trace);
     let deadline = Instant::now() + app.config.publish.timeout;
     let receipt = app.log.publish_alone(&event, deadline).await.map_err(problem_of)?;
-    receipt_for(app, &event, receipt, deadline).await
+    receipt_for(app, &event, receipt, deadline, span).await
 }
 
 /// Appends an event of a batch to the log within the request's patience, and says where it is.
-pub(super) async fn append(app: &App, event: &NewEvent) -> Result<PublishReceipt, Problem> {
+pub(super) async fn append(
+    app: &App,
+    mut event: NewEvent,
+    span: &mut Publishing,
+) -> Result<PublishReceipt, Problem> {
+    span.carry(&mut event.trace);
     let deadline = Instant::now() + app.config.publish.timeout;
-    let receipt = app.log.publish(event, deadline).await.map_err(problem_of)?;
-    receipt_for(app, event, receipt, deadline).await
+    let receipt = app.log.publish(&event, deadline).await.map_err(problem_of)?;
+    receipt_for(app, &event, receipt, deadline, span).await
 }
 
 /// What the publisher of `event` is told. With a key the receipt waits until this pod has read the
@@ -147,7 +158,9 @@ async fn receipt_for(
     event: &NewEvent,
     receipt: Receipt,
     deadline: Instant,
+    span: &mut Publishing,
 ) -> Result<PublishReceipt, Problem> {
+    span.at(receipt.shard, receipt.offset);
     let own = First {
         offset: receipt.offset,
         after: Position { next: receipt.offset.next(), tag: receipt.tag },

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::cursor::{Offset, Shard, Tag};
-use crate::event::NewEvent;
+use crate::event::{NewEvent, TraceContext};
 
 /// The names of a record's fields.
 pub mod field {
@@ -89,6 +89,23 @@ impl Record {
     #[must_use]
     pub fn has_idempotency_key(&self) -> bool {
         self.has_idempotency_key
+    }
+
+    /// The trace that it says it belongs to: whatever it has in these fields, which anybody may have
+    /// written. CloudEvents have the same names.
+    #[must_use]
+    pub fn trace(&self) -> TraceContext {
+        let mut trace = TraceContext::default();
+        for (name, value) in self.fields() {
+            let name = name.strip_prefix(b"ce_").unwrap_or(name);
+            let into = match name {
+                b"traceparent" => &mut trace.parent,
+                b"tracestate" => &mut trace.state,
+                _ => continue,
+            };
+            *into = std::str::from_utf8(value).ok().map(Into::into);
+        }
+        trace
     }
 
     /// How long the value is, in bytes; 0 for null.

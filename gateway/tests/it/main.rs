@@ -30,6 +30,8 @@ mod subscribe;
 mod support;
 mod tidy;
 mod tls;
+mod top;
+mod traces;
 mod undelivered;
 mod versions;
 mod ways;

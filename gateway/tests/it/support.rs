@@ -1,6 +1,7 @@
 //! What the tests start, and how they wait.
 
 pub mod api_server;
+pub mod collector;
 pub mod config;
 pub mod decoding;
 pub mod gateway;

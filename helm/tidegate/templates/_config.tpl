@@ -105,6 +105,14 @@ tls:
   cert_file: /etc/tidegate/tls/tls.crt
   key_file: /etc/tidegate/tls/tls.key
 {{- end }}
+{{- with .Values.otel }}
+{{- if .endpoint }}
+otel:
+  endpoint: {{ .endpoint | quote }}
+  protocol: {{ .protocol | quote }}
+  sample_ratio: {{ toJson .sampleRatio }}
+{{- end }}
+{{- end }}
 console:
   enabled: {{ .Values.console.enabled }}
 {{- if include "tidegate.usesKubernetes" . }}

@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName};
 
-use crate::event::{IdempotencyKey, TraceContext};
+use crate::event::{IdempotencyKey, TraceContext, trace};
 use crate::problem::{Problem, ProblemKind};
 
 /// The header with the publisher's key.
@@ -16,10 +16,6 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The longest `deliver_within`: a week, what Kafka keeps by default.
 pub const MAX_DELIVER_WITHIN_MS: u64 = 7 * 24 * 60 * 60 * 1000;
-/// What must be passed on of a `tracestate` (W3C Trace Context, 3.3.1.5).
-const MAX_TRACESTATE_BYTES: usize = 512;
-const MAX_TRACESTATE_MEMBERS: usize = 32;
-
 /// How an event is delivered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Delivery {
@@ -44,7 +40,7 @@ impl Delivery {
         if !errors.is_empty() {
             return Err(Problem::new(ProblemKind::BadRequest, errors.join("; ")));
         }
-        Ok(Self { idempotency_key, deliver_within_ms, trace: trace(headers) })
+        Ok(Self { idempotency_key, deliver_within_ms, trace: trace_of(headers) })
     }
 }
 
@@ -91,82 +87,17 @@ pub fn parse_deliver_within(text: &str) -> Result<u64, DeliverWithinError> {
 
 /// The W3C trace context of a request; empty if it has none or one that is not well-formed.
 #[must_use]
-pub fn trace(headers: &HeaderMap) -> TraceContext {
+pub fn trace_of(headers: &HeaderMap) -> TraceContext {
     let mut lines = headers.get_all(TRACEPARENT).iter();
     let parent = match (lines.next(), lines.next()) {
-        (Some(line), None) => line.to_str().ok().and_then(parse_traceparent),
+        (Some(line), None) => line.to_str().ok().and_then(trace::parse_parent),
         _ => None,
     };
     let state = parent.as_ref().and_then(|_| {
         let lines = headers.get_all(TRACESTATE).iter().map(|line| line.to_str().ok());
-        parse_tracestate(&lines.collect::<Option<Vec<_>>>()?.join(","))
+        trace::parse_state(&lines.collect::<Option<Vec<_>>>()?.join(","))
     });
     TraceContext { parent, state }
-}
-
-/// Reads `version-traceid-parentid-flags`. What a later version adds is left out, as this is passed
-/// on as version 00 (W3C Trace Context, 4.3).
-fn parse_traceparent(text: &str) -> Option<Box<str>> {
-    let known = text.get(..55)?;
-    let rest = &text[55..];
-    let mut parts = known.split('-');
-    let [version, trace, parent, flags] =
-        [parts.next()?, parts.next()?, parts.next()?, parts.next()?];
-    let is_hex = |text: &str, len: usize| {
-        text.len() == len && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let is_well_formed = parts.next().is_none()
-        && is_hex(version, 2)
-        && is_hex(trace, 32)
-        && is_hex(parent, 16)
-        && is_hex(flags, 2)
-        && trace.bytes().any(|b| b != b'0')
-        && parent.bytes().any(|b| b != b'0')
-        && version != "ff"
-        && (rest.is_empty() || (version != "00" && rest.starts_with('-')));
-    if !is_well_formed {
-        return None;
-    }
-    if version == "00" {
-        return Some(known.into());
-    }
-    // Of a later version's flags only this one is known.
-    let sampled = u8::from_str_radix(flags, 16).ok()? & 1;
-    Some(format!("00-{trace}-{parent}-{sampled:02x}").into())
-}
-
-/// Reads a list of `key=value`. Members that are too many or too long are left out at the end.
-fn parse_tracestate(text: &str) -> Option<Box<str>> {
-    let mut state = String::new();
-    let members = text.split(',').map(|m| m.trim_matches([' ', '\t'])).filter(|m| !m.is_empty());
-    for (n, member) in members.enumerate() {
-        let (key, value) = member.split_once('=')?;
-        if !is_tracestate_key(key) || !is_tracestate_value(value) || n == MAX_TRACESTATE_MEMBERS {
-            return None;
-        }
-        if state.len() + 1 + member.len() <= MAX_TRACESTATE_BYTES {
-            if !state.is_empty() {
-                state.push(',');
-            }
-            state.push_str(member);
-        } else {
-            break;
-        }
-    }
-    (!state.is_empty()).then(|| state.into())
-}
-
-fn is_tracestate_key(key: &str) -> bool {
-    (1..=256).contains(&key.len())
-        && key.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && key
-            .bytes()
-            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@'))
-}
-
-fn is_tracestate_value(value: &str) -> bool {
-    // The member was trimmed: it does not end in a space.
-    (1..=256).contains(&value.len()) && value.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'=')
 }
 
 #[cfg(test)]
@@ -257,11 +188,11 @@ mod tests {
             (format!("00{trace}-{parent}--01x"), None),
             (String::new(), None),
         ] {
-            let found = super::trace(&headers(&[("traceparent", text.as_bytes())]));
+            let found = trace_of(&headers(&[("traceparent", text.as_bytes())]));
             assert_eq!(found.parent.as_deref(), want.as_deref(), "{text}");
         }
         let twice = [("traceparent", TRACE.as_bytes()), ("traceparent", TRACE.as_bytes())];
-        assert_eq!(super::trace(&headers(&twice)), TraceContext::default());
+        assert_eq!(trace_of(&headers(&twice)), TraceContext::default());
     }
 
     #[test]
@@ -271,7 +202,7 @@ mod tests {
             for line in lines {
                 all.append(TRACESTATE, HeaderValue::from_str(line).expect("header value"));
             }
-            trace(&all).state
+            trace_of(&all).state
         };
         assert_eq!(state(&["a=1 , b=2", "c@d=x y"]).as_deref(), Some("a=1,b=2,c@d=x y"));
         assert_eq!(state(&["a=1,B=2"]), None);
@@ -279,11 +210,11 @@ mod tests {
         assert_eq!(state(&[","]), None);
         let long: Vec<_> = (0..20).map(|n| format!("k{n}={}", "v".repeat(60))).collect();
         let kept = state(&[&long.join(",")]).expect("some of it");
-        assert!(kept.len() <= MAX_TRACESTATE_BYTES && kept.ends_with('v'), "{kept}");
+        assert!(kept.len() <= 512 && kept.ends_with('v'), "{kept}");
         let many: Vec<_> = (0..33).map(|n| format!("k{n}=v")).collect();
         assert_eq!(state(&[&many.join(",")]), None);
         let alone = headers(&[("tracestate", b"a=1")]);
-        assert_eq!(trace(&alone), TraceContext::default());
+        assert_eq!(trace_of(&alone), TraceContext::default());
     }
 
     proptest! {
@@ -312,13 +243,13 @@ mod tests {
             // Not only what a header can carry.
             for (_, value) in &headers {
                 let text = String::from_utf8_lossy(value.as_bytes());
-                let _ = (parse_traceparent(&text), parse_tracestate(&text));
+                let _ = (trace::parse_parent(&text), trace::parse_state(&text));
             }
         }
 
         #[test]
         fn no_text_makes_the_parsers_panic(text in any::<String>()) {
-            let _ = (parse_traceparent(&text), parse_tracestate(&text), parse_deliver_within(&text));
+            let _ = (trace::parse_parent(&text), trace::parse_state(&text), parse_deliver_within(&text));
         }
     }
 }
