@@ -69,9 +69,9 @@
     echarts.init(element, null, { renderer: "canvas" }).setOption({
       animation: false,
       color: LINES,
-      grid: { left: 62, right: 12, top: 8, bottom: 44 },
+      grid: { left: 62, right: 12, top: 8, bottom: 52 },
       legend: { bottom: 0, type: "plain", itemWidth: 12, itemHeight: 3, textStyle: { fontSize: 10 }, icon: "rect" },
-      xAxis: { type: "time", min: span[0], max: span[1], axisLabel: { fontSize: 10, hideOverlap: true, formatter: "{HH}:{mm}:{ss}" }, splitNumber: 4 },
+      xAxis: { type: "time", min: span[0], max: span[1], axisLabel: { fontSize: 10, margin: 12, hideOverlap: true, formatter: "{HH}:{mm}:{ss}" }, splitNumber: 4 },
       yAxis: { type: "value", ...ticks, axisLabel: { fontSize: 10, formatter: (v) => format(unit, v, mappings) }, splitLine: { lineStyle: { color: "#eceef0" } } },
       series: all.map((one, n) => ({
         ...one,
