@@ -257,7 +257,8 @@ settings! {
         json_depth: usize = kind::DEPTH, "64";
         /// Most bytes of the log that one resume may read back.
         replay_bytes: usize = kind::SIZE, "256MiB";
-        /// Most events that one resume may be written from the log or the recent window.
+        /// Most events that one resume may be written once it has to read the log back; the recent
+        /// window alone is bounded by `log.window_bytes`.
         replay_events: usize = kind::COUNT, "100000";
         /// How long one resume may read back from the log; it is then resumed anew where it was.
         replay_time: Duration = kind::DURATION, "60s";

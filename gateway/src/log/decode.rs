@@ -20,7 +20,7 @@ use super::{Role, Source};
 use crate::event::{
     Audience, Event, EventId, EventType, IdempotencyKey, MessageId, NameError, Room, User,
 };
-use crate::telemetry::metrics::DeadLetter;
+use crate::telemetry::metrics::{self, DeadLetter, MalformedKind};
 use cloudevents::CloudEvent;
 
 /// Why a record is no event. Each kind is a label of the dead letters' reason and log lines.
@@ -72,17 +72,17 @@ pub enum Malformed {
 impl Malformed {
     /// A label with few values.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> MalformedKind {
         match self {
-            Self::NoKey => "no_key",
-            Self::NoType => "no_type",
-            Self::NotUtf8(_) => "not_utf8",
-            Self::Name(_) => "name",
-            Self::NullValue => "null_value",
-            Self::NotJson(_) => "not_json",
-            Self::Mapping { .. } => "mapping",
-            Self::CloudEvent(_) => "cloudevent",
-            Self::TooLarge { .. } => "too_large",
+            Self::NoKey => MalformedKind::NoKey,
+            Self::NoType => MalformedKind::NoType,
+            Self::NotUtf8(_) => MalformedKind::NotUtf8,
+            Self::Name(_) => MalformedKind::Name,
+            Self::NullValue => MalformedKind::NullValue,
+            Self::NotJson(_) => MalformedKind::NotJson,
+            Self::Mapping { .. } => MalformedKind::Mapping,
+            Self::CloudEvent(_) => MalformedKind::CloudEvent,
+            Self::TooLarge { .. } => MalformedKind::TooLarge,
         }
     }
 
@@ -360,9 +360,9 @@ fn message_id_of(
 /// fill the disk with lines.
 pub fn report(source: &str, record: &Record, error: &Malformed) {
     use std::sync::Mutex;
-    static SAID: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+    static SAID: Mutex<Vec<MalformedKind>> = Mutex::new(Vec::new());
 
-    crate::telemetry::metrics::malformed_record(error.kind());
+    metrics::malformed_record(error.kind());
     let news = SAID.lock().is_ok_and(|mut said| {
         let news = !said.contains(&error.kind());
         if news {
@@ -375,7 +375,7 @@ pub fn report(source: &str, record: &Record, error: &Malformed) {
             source,
             shard = record.shard.index,
             offset = %record.offset,
-            kind = error.kind(),
+            kind = error.kind().as_str(),
             %error,
             "a record is no event and is skipped; further ones of this kind are only counted"
         );

@@ -21,7 +21,8 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
 
 pub use self::labels::{
-    DeadLetter, EndedBy, LostLetter, Protocol, Refused, ReplayFrom, SendFailure, SentKind, Task,
+    DeadLetter, EndedBy, LostLetter, MalformedKind, Protocol, Refused, ReplayFrom, SendFailure,
+    SentKind, Task,
 };
 
 use self::atomics::Page;
@@ -160,6 +161,7 @@ fn begin() {
     ReplayFrom::ALL.iter().for_each(|from| REPLAYED.add_to(from.as_str(), 0));
     GapReason::ALL.iter().for_each(|reason| GAPS.add_to(reason.as_str(), 0));
     DeadLetter::ALL.iter().for_each(|reason| DEAD_LETTERS.add_to(reason.as_str(), 0));
+    MalformedKind::ALL.iter().for_each(|kind| MALFORMED.add_to(kind.as_str(), 0));
     LostLetter::ALL.iter().for_each(|reason| LOST_LETTERS.add_to(reason.as_str(), 0));
     FailureReason::ALL.iter().for_each(|reason| SIGNATURES.add_to(reason.as_str(), 0));
     Task::ALL.iter().for_each(|task| KUBERNETES_FAILURES.add_to(task.as_str(), 0));
@@ -339,9 +341,9 @@ pub fn dead_letter(reason: DeadLetter) {
     DEAD_LETTERS.add_to(reason.as_str(), 1);
 }
 
-/// A record is no event. `kind` is one of [`crate::log::decode::Malformed`]'s.
-pub fn malformed_record(kind: &'static str) {
-    MALFORMED.add_to(kind, 1);
+/// A record is no event.
+pub fn malformed_record(kind: MalformedKind) {
+    MALFORMED.add_to(kind.as_str(), 1);
 }
 
 /// A signature was refused.

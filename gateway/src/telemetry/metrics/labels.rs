@@ -52,6 +52,30 @@ impl Protocol {
 }
 
 label! {
+    /// What is wrong with a record that is no event.
+    MalformedKind {
+        /// It has no key.
+        NoKey = "no_key",
+        /// It has no event type.
+        NoType = "no_type",
+        /// Its key, a header or its value is not UTF-8.
+        NotUtf8 = "not_utf8",
+        /// A name in it is none that the wire can carry.
+        Name = "name",
+        /// Its value is null.
+        NullValue = "null_value",
+        /// Its value is not JSON.
+        NotJson = "not_json",
+        /// Its topic's mapping finds no id or type.
+        Mapping = "mapping",
+        /// It is no CloudEvent.
+        CloudEvent = "cloudevent",
+        /// Its value is larger than an event may be.
+        TooLarge = "too_large",
+    }
+}
+
+label! {
     /// Why a stream or a socket was not taken.
     Refused {
         /// `limits.connections` streams are open.

@@ -138,7 +138,7 @@ fn every_series_of_the_contract_is_well_formed_and_counts() {
     connections_limit(50_000);
     // These two have no closed list of labels to begin with.
     consumer_lag("tidegate.events", 0, 0);
-    malformed_record("no_key");
+    malformed_record(MalformedKind::NoKey);
     let before = parse(&render());
     for (name, kind, labels) in SERIES {
         let family = before.get(name).unwrap_or_else(|| panic!("no {name}"));
@@ -182,7 +182,7 @@ fn every_series_of_the_contract_is_well_formed_and_counts() {
     gap(GapReason::TooFar);
     dead_letter(DeadLetter::Undelivered);
     dead_letters_lost(LostLetter::QueueFull, 2);
-    malformed_record("no_key");
+    malformed_record(MalformedKind::NoKey);
     signature_failure(FailureReason::Expired);
     leader(true);
     kubernetes_failure(Task::Lease);

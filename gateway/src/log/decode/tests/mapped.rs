@@ -53,7 +53,7 @@ fn what_a_mapping_cannot_find_is_said_with_its_place() {
     ];
     for (id, user, kind, says) in table {
         let error = error(id, user);
-        assert_eq!(error.kind(), kind, "{error}");
+        assert_eq!(error.kind().as_str(), kind, "{error}");
         assert!(error.to_string().contains(says), "{error}");
     }
     assert_eq!(goes_to(&record, &mapped("topic", "topic", Some("/n"))).expect("a head").1, None);
