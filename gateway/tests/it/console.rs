@@ -1,4 +1,5 @@
-//! The console page: whole in itself, strict, and gone where it is switched off.
+//! The console page: whole in itself, strict, and gone where it is switched off. The client module,
+//! which never is. What they do is tried in a real browser: `tests/browser`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,8 +18,8 @@ async fn the_console_is_one_page_whose_policy_allows_its_own_script_and_style_on
     assert!(policy.starts_with("default-src 'none'; connect-src 'self';"), "{policy}");
     assert!(!policy.contains("unsafe"), "{policy}");
     let text = page.text();
-    for tag in ["script", "style"] {
-        let (_, rest) = text.split_once(&format!("<{tag}>")).expect("the tag");
+    for (tag, begin) in [("script", r#"<script type="module">"#), ("style", "<style>")] {
+        let (_, rest) = text.split_once(begin).expect("the tag");
         let (inside, rest) = rest.split_once(&format!("</{tag}>")).expect("its end");
         let hash = STANDARD.encode(Sha256::digest(inside));
         assert!(policy.contains(&format!("{tag}-src 'sha256-{hash}'")), "{tag}");
@@ -27,6 +28,8 @@ async fn the_console_is_one_page_whose_policy_allows_its_own_script_and_style_on
     for outside in ["http://", "https://", "src=", "@import", "url("] {
         assert!(!text.contains(outside), "{outside}");
     }
+    let module = http::get(gateway.public(), "/tidegate.js", &[]).await;
+    assert!(text.contains(&module.text()), "the page has the module that is served");
 }
 
 #[tokio::test]
