@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod batch;
 pub mod body;
+pub mod client_module;
 pub mod console;
 pub mod cors;
 pub mod crew;
@@ -168,6 +169,8 @@ pub(crate) fn routes() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
         ("/v1/sse/batch", post(batch::batch)),
         ("/v1/events/{event_id}/types/{event_type}/history", get(history::page)),
         ("/", get(console::page)),
+        ("/tidegate.js", get(client_module::script)),
+        ("/tidegate.d.ts", get(client_module::types)),
         ("/openapi.json", get(openapi::openapi)),
     ]
 }

@@ -1,5 +1,6 @@
-//! `GET /`: a page to watch a room and publish to it. One document without outside assets, whose
-//! policy names the hashes of its own script and style and allows nothing else.
+//! `GET /`: a page to watch rooms and publish to them. One document without outside assets, whose
+//! policy names the hashes of its own script and style and allows nothing else. The client module is
+//! inside the script and not imported: `script-src 'self'` would let in whatever this origin serves.
 
 use std::sync::{Arc, LazyLock};
 
@@ -14,14 +15,22 @@ use http::header::{
 use http::{HeaderMap, HeaderValue};
 use sha2::{Digest as _, Sha256};
 
-use super::App;
+use super::{App, client_module};
 use crate::problem::{Problem, ProblemKind};
 
 const STYLE: &str = include_str!("console/style.css");
-const SCRIPT: &str = include_str!("console/script.js");
+/// The module, and the page's own parts in a block behind it, so that no names clash.
+static SCRIPT: LazyLock<String> = LazyLock::new(|| {
+    let parts = [
+        include_str!("console/snippets.js"),
+        include_str!("console/rows.js"),
+        include_str!("console/script.js"),
+    ];
+    format!("{}{{\n{}}}\n", client_module::SCRIPT, parts.concat())
+});
 
 static PAGE: LazyLock<String> = LazyLock::new(|| {
-    include_str!("console/page.html").replace("{{style}}", STYLE).replace("{{script}}", SCRIPT)
+    include_str!("console/page.html").replace("{{style}}", STYLE).replace("{{script}}", &SCRIPT)
 });
 
 static POLICY: LazyLock<String> = LazyLock::new(|| {
@@ -29,7 +38,7 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     format!(
         "default-src 'none'; connect-src 'self'; script-src 'sha256-{}'; style-src 'sha256-{}'; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        hash(SCRIPT),
+        hash(&SCRIPT),
         hash(STYLE)
     )
 });

@@ -34,6 +34,8 @@ use utoipa::{Modify, OpenApi};
         super::batch::batch,
         super::history::page,
         super::console::page,
+        super::client_module::script,
+        super::client_module::types,
         openapi,
     ),
     components(schemas(
