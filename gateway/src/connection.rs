@@ -25,7 +25,8 @@ use self::wheel::Alarm;
 use crate::auth::verifier::GrantState;
 use crate::clock::now_ms;
 use crate::disconnect::{Disconnect, Stalled};
-use crate::hub::{BATCH_BYTES, Delivery, Gap, Manner, Outlet};
+use crate::hub::{BATCH_BYTES, Delivery, Gap, Manner};
+use crate::outlet::Outlet;
 use crate::replay::{Ended, Feed, Turn};
 use crate::shutdown::Phase;
 use crate::telemetry::metrics::{self, Protocol};
@@ -263,10 +264,10 @@ impl<E: Ends> Connection<E> {
 
     /// Leaves a stream that waits to the fan-out, which writes what comes to `outlet`, as chunks,
     /// until the stream is polled again.
-    pub fn park(&mut self, outlet: &Arc<impl Outlet + 'static>) {
+    pub fn park(&mut self, outlet: Outlet) {
         if self.ended.is_none() && self.pending.is_empty() {
             let manner = Manner {
-                outlet: Arc::clone(outlet) as Arc<dyn Outlet>,
+                outlet,
                 variant: self.terms.variant,
                 encoder: self.encoder,
                 until: self.next_end(),

@@ -39,7 +39,7 @@ pub use item::{Budget, Item, Spelling};
 pub use opening::{Opened, Partly, Subscribed};
 pub use resume::{Behind, Gap, Plan, Planned, Since, Start};
 pub use room::Lagged;
-pub use row::{Manner, Outlet, Unparked};
+pub use row::{Manner, Unparked};
 pub(crate) use subscription::pass as passes;
 pub use subscription::{Delivery, Subscription};
 

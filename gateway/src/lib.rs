@@ -25,6 +25,7 @@ pub mod log;
 // Out.
 pub mod connection;
 pub mod http;
+pub mod outlet;
 pub mod replay;
 pub mod undelivered;
 // Around.

@@ -6,8 +6,6 @@
 //! share. The task is woken for everything else: a socket that takes no more, an event that is not
 //! for everybody, a stream whose time is over, a ring that was cut.
 
-use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::task::Waker;
@@ -19,6 +17,7 @@ use tokio::time::Instant;
 use super::batch::{Batches, Pending};
 use super::room::Room;
 use crate::clock::now_ms;
+use crate::outlet::Outlet;
 use crate::telemetry::metrics;
 use crate::wire::Variant;
 use crate::wire::content::Coding;
@@ -28,20 +27,11 @@ use crate::wire::encoder::Encoder;
 /// millisecond.
 pub(super) const SEATS: usize = 64;
 
-/// What a parked reader's bytes are written to.
-pub trait Outlet: fmt::Debug + Send + Sync {
-    /// Writes what is taken at once, and never waits.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] if nothing is taken now; any other if nothing ever will be.
-    fn write(&self, bytes: &[u8]) -> io::Result<usize>;
-}
-
 /// How a parked reader is written to.
 #[derive(Debug, Clone)]
 pub struct Manner {
     /// The socket.
-    pub outlet: Arc<dyn Outlet>,
+    pub outlet: Outlet,
     /// How events are spelled.
     pub variant: Variant,
     /// How far the stream's coding has come.

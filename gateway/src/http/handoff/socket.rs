@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::Stream;
-use crate::hub::Outlet;
+use crate::outlet::Outlet;
 
 /// The most bytes that a client may send after its request, in all. There is nothing to say on a
 /// stream; what comes is thrown away, and who goes on sending is cut.
@@ -92,7 +92,7 @@ impl Handed {
                 }
                 Poll::Pending => {}
             }
-            self.stream.park(&self.socket);
+            self.stream.park(Outlet::new(Arc::clone(&self.socket)));
             return Poll::Pending;
         }
     }
@@ -102,12 +102,6 @@ impl Handed {
         let since = *self.blocked_since.get_or_insert_with(Instant::now);
         ready!(self.stream.poll_blocked(cx, since + self.write_timeout));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
-    }
-}
-
-impl Outlet for TcpStream {
-    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.try_write(bytes)
     }
 }
 

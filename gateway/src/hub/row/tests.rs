@@ -2,6 +2,7 @@
 //! and whenever its task has its turn.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, Wake};
 
@@ -11,6 +12,7 @@ use super::*;
 use crate::event::{Pattern, User};
 use crate::hub::tests::{Pod, Publish, TestLog, bounds};
 use crate::hub::{Bounds, Start, Subscription};
+use crate::outlet::Made;
 use crate::wire::chunk::Framing;
 
 /// A socket that takes what it is told to.
@@ -21,7 +23,7 @@ struct Socket {
     appetite: Mutex<Vec<usize>>,
 }
 
-impl Outlet for Socket {
+impl Made for Socket {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let takes = self.appetite.lock().pop().unwrap_or(usize::MAX).min(bytes.len());
         if takes == 0 {
@@ -118,7 +120,7 @@ impl Reader {
         }
         if self.parks {
             self.subscription.park(Manner {
-                outlet: Arc::clone(&self.socket) as Arc<dyn Outlet>,
+                outlet: Outlet::made(self.socket.clone()),
                 variant: self.variant,
                 encoder: self.encoder,
                 until: self.until,
@@ -277,7 +279,7 @@ fn a_stream_whose_time_is_over_is_for_its_task() {
 #[derive(Debug)]
 struct Breaks;
 
-impl Outlet for Breaks {
+impl Made for Breaks {
     fn write(&self, _: &[u8]) -> io::Result<usize> {
         panic!("it breaks");
     }
@@ -289,7 +291,7 @@ fn a_write_that_panics_costs_nobody_an_event() {
     let mut readers = [Reader::new(&pod, true), Reader::new(&pod, false), Reader::new(&pod, true)];
     readers.iter_mut().for_each(Reader::turn);
     readers[1].subscription.park(Manner {
-        outlet: Arc::new(Breaks),
+        outlet: Outlet::made(Arc::new(Breaks)),
         variant: Variant::default(),
         encoder: readers[1].encoder,
         until: None,

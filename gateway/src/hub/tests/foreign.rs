@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::log::mapping::{Mapping, ValueKind};
+use crate::telemetry::metrics::MalformedKind;
 
 /// A hub whose only source of rooms is a topic of CloudEvents.
 fn pod() -> (Pod, Source) {
@@ -68,7 +69,7 @@ fn events_of_others_reach_live_and_returning_readers_and_history() {
     let routed = pod.hub.route(records(&source, &events));
     assert_eq!(routed.matched, 3, "a value is looked at when it is first wanted");
     let kinds: Vec<_> = routed.malformed.iter().map(|(_, error)| error.kind()).collect();
-    assert_eq!(kinds, ["name"]);
+    assert_eq!(kinds, [MalformedKind::Name]);
 
     let written = envelopes(&mut live);
     let told = |e: &Value| json!([e["event_type"], e["data"], e["encoding"], e["headers"]]);
