@@ -76,9 +76,7 @@ func (m *Module) batch(url string, params sobek.Value) (*Batch, error) {
 	o.cookies(request)
 
 	b := &Batch{module: m, body: to, replies: make(chan Reply, unread)}
-	push := func(samples metrics.SampleContainer) {
-		metrics.PushIfNotDone(m.vu.Context(), state.Samples, samples)
-	}
+	push := func(samples metrics.SampleContainer) { handOn(state.Samples, samples) }
 	sampler := newSampler(state, &o, m.metrics, push)
 	go func() {
 		defer close(b.replies)

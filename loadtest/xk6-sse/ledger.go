@@ -52,6 +52,8 @@ type account struct {
 	// joinedAt is when its first block came, leftAt when it asked for no more; 0 is not yet.
 	joinedAt int64
 	leftAt   int64
+	// complete: the gateway said that nothing follows, so that everything before is owed.
+	complete bool
 	// seen has a bit for each event of the room.
 	seen    []uint64
 	doubled int
@@ -155,16 +157,27 @@ func (a *account) again() {
 	}
 	a.ledger.mu.Lock()
 	defer a.ledger.mu.Unlock()
-	a.leftAt = 0
+	a.leftAt, a.complete = 0, false
 }
 
-func (a *account) left() {
+// owed says whether an event is, to a reader that has joined; `until` is when it left, or now.
+func (a *account) owed(e *event, until int64) bool {
+	if e.receipt == 0 || e.began < a.joinedAt {
+		return false
+	}
+	if a.complete {
+		return e.began <= until
+	}
+	return e.receipt <= until-int64(settle)
+}
+
+func (a *account) left(complete bool) {
 	if a == nil {
 		return
 	}
 	a.ledger.mu.Lock()
 	defer a.ledger.mu.Unlock()
-	a.leftAt = time.Now().UnixNano()
+	a.leftAt, a.complete = time.Now().UnixNano(), complete
 }
 
 func (a *account) gap() {

@@ -64,7 +64,7 @@ func TestALossIsALossAndALateJoinerIsNone(t *testing.T) {
 	deliver(t, early, envelope(first))
 	deliver(t, gone, envelope(first))
 	past(l)
-	gone.left()
+	gone.left(false)
 	lost := publish()
 	late.joined(time.Now())
 	third := publish()
@@ -94,7 +94,7 @@ func TestWhatIsStillOnItsWayIsNeitherReceivedNorLost(t *testing.T) {
 	if err := l.Accepted("r", p.N); err != nil {
 		t.Fatal(err)
 	}
-	a.left()
+	a.left(false)
 	if r := l.Report(); r.Owed != 0 || r.Lost != 0 {
 		t.Errorf("%+v", r)
 	}
@@ -174,7 +174,7 @@ func TestWhoComesBackIsOwedWhatWasPublishedMeanwhile(t *testing.T) {
 	l := New().ledger("a")
 	a := l.account("r")
 	a.joined(time.Now())
-	a.left()
+	a.left(false)
 	p := l.Publish("r")
 	if err := l.Accepted("r", p.N); err != nil {
 		t.Fatal(err)
@@ -237,5 +237,19 @@ func TestWhatIsNoLZ4IsSaid(t *testing.T) {
 func TestAFewBytesDoNotBecomeGigabytes(t *testing.T) {
 	if _, err := unwrap(compressed(t, strings.Repeat("0", maxDecoded+1))); err == nil {
 		t.Error("more than the limit was decoded")
+	}
+}
+
+func TestACompleteStreamIsOwedAllOfIt(t *testing.T) {
+	l := New().ledger("a")
+	a := l.account("r")
+	a.joined(time.Now())
+	p := l.Publish("r")
+	if err := l.Accepted("r", p.N); err != nil {
+		t.Fatal(err)
+	}
+	a.left(true)
+	if r := l.Report(); r.Lost != 1 {
+		t.Errorf("%+v", r)
 	}
 }

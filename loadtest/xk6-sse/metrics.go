@@ -86,6 +86,25 @@ func newSampler(state *lib.State, o *options, m *streamMetrics, push func(metric
 		flushed: time.Now(), push: push}
 }
 
+// handOnWithin is how long k6 may take for samples before they are given up.
+const handOnWithin = time.Second
+
+// handOn gives samples to k6, those too that a stream leaves when its VU is stopped: k6's own helper
+// drops these, and the last events of every reader would be missing from the counts.
+func handOn(to chan<- metrics.SampleContainer, samples metrics.SampleContainer) {
+	// Closed when the test is over: a reader that its script did not close may be that late.
+	defer func() { _ = recover() }()
+	select {
+	case to <- samples:
+		return
+	default:
+	}
+	select {
+	case to <- samples:
+	case <-time.After(handOnWithin):
+	}
+}
+
 // count adds to a counter, which becomes one sample when all are handed on.
 func (s *sampler) count(metric *metrics.Metric, value float64) {
 	s.counts[metric] += value

@@ -24,6 +24,7 @@ type RootModule struct {
 	mu       sync.Mutex
 	ledgers  map[string]*Ledger
 	timeline *timeline
+	faults   *faults
 }
 
 // Module is one VU's view.
@@ -43,7 +44,8 @@ var (
 
 // New is a module that no VU has imported yet.
 func New() *RootModule {
-	return &RootModule{ledgers: map[string]*Ledger{}, timeline: newTimeline(time.Now())}
+	now := time.Now()
+	return &RootModule{ledgers: map[string]*Ledger{}, timeline: newTimeline(now), faults: newFaults(now)}
 }
 
 // NewModuleInstance gives a VU its own.
@@ -66,6 +68,8 @@ func (m *Module) Exports() modules.Exports {
 		"now":      func() float64 { return milliseconds(time.Now()) },
 		"process":  process,
 		"timeline": m.root.timeline.seconds,
+		"fault":    m.root.faults.note,
+		"faults":   m.root.faults.list,
 	}
 	return modules.Exports{Default: functions, Named: functions}
 }

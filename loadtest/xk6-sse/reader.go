@@ -20,6 +20,8 @@ type Reader struct {
 
 	mu    sync.Mutex
 	state ReaderState
+	// endedAt is from when on one that takes over has been away.
+	endedAt time.Time
 }
 
 // ReaderState is what has become of a reader.
@@ -56,6 +58,7 @@ func (m *Module) reader(url string, params sobek.Value) (*Reader, error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.state.Done, r.state.Open = true, false
+		r.endedAt = time.Now()
 	}()
 	return r, nil
 }
@@ -71,8 +74,7 @@ func (m *Module) stream(url string, params sobek.Value, to sink) (*stream, error
 		return nil, err
 	}
 	o.ofVU(state)
-	ctx := m.vu.Context()
-	push := func(samples metrics.SampleContainer) { metrics.PushIfNotDone(ctx, state.Samples, samples) }
+	push := func(samples metrics.SampleContainer) { handOn(state.Samples, samples) }
 	transport, err := m.transport(o.protocol)
 	if err != nil {
 		return nil, err
@@ -83,6 +85,7 @@ func (m *Module) stream(url string, params sobek.Value, to sink) (*stream, error
 		transport: transport,
 		sampler:   newSampler(state, &o, m.metrics, push),
 		timeline:  m.root.timeline,
+		faults:    m.root.faults,
 		sink:      to,
 	}
 	if o.resume == nil {
@@ -95,6 +98,7 @@ func (m *Module) stream(url string, params sobek.Value, to sink) (*stream, error
 	}
 	s.account = o.resume.account
 	s.account.again()
+	s.lostAt = o.resume.endedAt
 	if before.LastID != "" {
 		s.options.lastEventID = before.LastID
 	}

@@ -204,3 +204,18 @@ func TestASecondsPercentilesAreWithinAQuarter(t *testing.T) {
 		t.Errorf("%+v", last)
 	}
 }
+
+func TestWhatAStreamSawUntilItsVUWasStoppedIsCounted(t *testing.T) {
+	url := server(t, answer(true, connected(15000), "data: x\n\n"))
+	v := newVU(t)
+	v.run(`const reader = sse.reader('%s', {ledger: sse.ledger('l'), room: 'r'})`, url)
+	waitFor(t, func() bool { return v.run(`reader.state().events`).ToInteger() == 1 })
+	v.cancel()
+	v.run(`reader.wait(5000)`)
+	if count := sum(v.measured("received_message_count")); count != 1 {
+		t.Errorf("received_message_count: %v", count)
+	}
+	if speeds := v.measured("sse_stream_bytes_per_second"); len(speeds) != 1 {
+		t.Errorf("sse_stream_bytes_per_second: %v", speeds)
+	}
+}

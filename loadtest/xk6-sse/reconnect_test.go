@@ -62,8 +62,12 @@ func TestAStreamThatIsCompleteIsNotAskedForAgain(t *testing.T) {
 		answer(false, connected(15000), "data: last\n\n", "event: tidegate.goodbye\ndata: {\"reason\":\"complete\"}\n\n"),
 		func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
 		answer(true, "data: never\n\n"))
-	if got := newVU(t).run(`sse.open('%s', {reconnect: true}, () => {}).status`, url).ToInteger(); got != 204 {
+	v := newVU(t)
+	if got := v.run(`sse.open('%s', {reconnect: true}, () => {}).status`, url).ToInteger(); got != 204 {
 		t.Error(got)
+	}
+	if lost := v.measured("sse_disconnects"); len(lost) != 0 {
+		t.Errorf("disconnects: %v", lost)
 	}
 }
 

@@ -72,7 +72,7 @@ func (l *Ledger) Report() Report {
 				until = a.leftAt
 			}
 			for n, e := range room.events {
-				if e.receipt == 0 || e.began < a.joinedAt || e.receipt > until-int64(settle) {
+				if !a.owed(&e, until) {
 					continue
 				}
 				r.Owed++

@@ -50,8 +50,19 @@ type ending struct {
 	retryAfter time.Duration
 }
 
+// message is what a report says of it: a well ended stream is no error.
+func (e ending) message() string {
+	if e.err == nil || e.reason == "eof" || strings.HasPrefix(e.reason, "goodbye_") {
+		return e.reason
+	}
+	return e.reason + ": " + e.err.Error()
+}
+
 // answerWithin is how long a server may take for the head of its answer; k6's own requests wait as long.
 const answerWithin = time.Minute
+
+// over is the reason of an answer that means: do not come back.
+const over = "status_204"
 
 var (
 	errMute   = fmt.Errorf("no answer within %s", answerWithin)
@@ -66,6 +77,7 @@ type stream struct {
 	transport http.RoundTripper
 	sampler   *sampler
 	timeline  *timeline
+	faults    *faults
 	sink      sink
 	// account is what the ledger knows of this reader; without one nothing is checked.
 	account *account
@@ -87,8 +99,9 @@ func (s *stream) run(ctx context.Context) {
 		ctx = limited
 	}
 	s.lastID, s.retry, s.silence = s.options.lastEventID, defaultRetry, s.options.silence
+	complete := false
 	defer func() {
-		s.account.left()
+		s.account.left(complete)
 		if s.openFor > 0 {
 			s.sampler.add(s.sampler.metrics.throughput, float64(s.received)/s.openFor.Seconds())
 		}
@@ -100,7 +113,12 @@ func (s *stream) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		s.sampler.add(s.sampler.metrics.disconnects, 1, "reason", end.reason)
+		// A room that its publisher has ended is no disconnect, nor is the 204 that says so again.
+		complete = end.reason == "goodbye_complete" || (complete && end.reason == over)
+		if !complete {
+			s.sampler.add(s.sampler.metrics.disconnects, 1, "reason", end.reason)
+			s.faults.note("stream", end.message())
+		}
 		if s.lostAt.IsZero() {
 			s.lostAt = time.Now()
 		}
@@ -167,6 +185,9 @@ func (s *stream) connection(parent context.Context) ending {
 		return ending{reason: "connect", err: err}
 	}
 	if end, refused := s.refusal(response); refused {
+		if end.reason == over {
+			return end
+		}
 		s.sampler.add(metrics.connectionOK, 0)
 		s.timeline.refused()
 		return end
