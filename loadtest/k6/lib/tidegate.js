@@ -1,15 +1,16 @@
 // Rooms, publishing and signatures, as the gateway's contract has them.
 import crypto from 'k6/crypto';
 import http from 'k6/http';
-import { check } from 'k6';
-import { Counter } from 'k6/metrics';
+import { check, sleep } from 'k6';
+import { Counter, Trend } from 'k6/metrics';
 import sse from 'k6/x/sse';
 import { key } from './config.js';
 
-const produced = new Counter('produced_message_count');
-const producedBytes = new Counter('produced_message_size_bytes');
+export const produced = new Counter('produced_message_count');
+export const producedBytes = new Counter('produced_message_size_bytes');
 const lost = new Counter('message_lost_count');
 const doubled = new Counter('message_doubled_count');
+const surely = new Trend('publish_surely_ms', true);
 
 // ledger knows what was published, and which reader is owed what.
 export const ledger = sse.ledger('messages');
@@ -74,18 +75,9 @@ export function padding(bytes) {
 // publish publishes one event of about so many bytes, and keeps the ledger. It gives the event's number,
 // or -1 if it was not accepted.
 export function publish(base, name, bytes, options) {
-  const o = options || {};
   const mark = ledger.publish(name);
-  const data = Object.assign({ run: mark.run, n: mark.n, t: mark.t }, o.data, { pad: padding(bytes) });
-  const body = JSON.stringify(Object.assign({ data: data }, o.body));
-  const headers = { 'Content-Type': 'application/json' };
-  if (key) headers['X-Signature'] = sign('publish', name, o.user);
-  if (o.user) headers['X-User'] = o.user;
-  const response = http.post(publishURL(base, name), body, {
-    headers: headers,
-    tags: Object.assign({ name: 'publish', role: 'producer' }, o.tags),
-    timeout: '15s',
-  });
+  const body = message(mark, bytes);
+  const response = post(base, name, body, options || {});
   const ok = check(response, {
     'producer POST status is 200': (r) => r.status === 200,
     'producer response contains message_id': (r) => r.status === 200 && !!r.json('message_id'),
@@ -99,6 +91,44 @@ export function publish(base, name, bytes, options) {
   sse.fault('publish', response.status === 0 ? response.error : `${response.status}: ${response.body}`);
   const unknown = response.status === 0 || (response.body || '').includes('outcome-unknown');
   if (!unknown) ledger.refused(name, mark.n);
+  return -1;
+}
+
+function message(mark, bytes) {
+  return JSON.stringify({ data: { run: mark.run, n: mark.n, t: mark.t, pad: padding(bytes) } });
+}
+
+function post(base, name, body, o) {
+  const headers = { 'Content-Type': 'application/json' };
+  if (key) headers['X-Signature'] = sign('publish', name, o.user);
+  if (o.user) headers['X-User'] = o.user;
+  if (o.idempotencyKey) headers['Idempotency-Key'] = o.idempotencyKey;
+  return http.post(publishURL(base, name), body, {
+    headers: headers,
+    tags: Object.assign({ name: 'publish', role: 'producer' }, o.tags),
+    timeout: '15s',
+  });
+}
+
+// publishSurely publishes as a careful publisher does: with a key of its own, and again, at the next
+// gateway, until there is a receipt.
+export function publishSurely(bases, turn, name, bytes, patience) {
+  const mark = ledger.publish(name);
+  const body = message(mark, bytes);
+  const from = sse.now();
+  for (let attempt = 0; sse.now() - from < 1000 * (patience || 45); attempt++) {
+    const base = bases[(turn + attempt) % bases.length];
+    const response = post(base, name, body, { idempotencyKey: `${mark.run}-${mark.n}` });
+    if (response.status === 200) {
+      ledger.accepted(name, mark.n);
+      produced.add(1);
+      producedBytes.add(body.length);
+      surely.add(sse.now() - from);
+      return mark.n;
+    }
+    sse.fault('publish', response.status === 0 ? response.error : `${response.status}: ${response.body}`);
+    sleep(0.2);
+  }
   return -1;
 }
 
