@@ -11,8 +11,9 @@ import (
 
 // Ledger knows what was published and who was there, so that a loss is a loss and not a late joiner: an
 // event is owed to a reader if its publish began after the reader's first block had come, and its
-// receipt was there a moment before the reader left. It is one for all VUs of a process; events of
-// other processes' ledgers are not its own and are counted as foreign.
+// receipt was there a moment before the reader left, or before the publish of an event that it has. It is
+// one for all VUs of a process; events of other processes' ledgers are not its own and are counted as
+// foreign.
 type Ledger struct {
 	run string
 
@@ -52,6 +53,9 @@ type account struct {
 	// joinedAt is when its first block came, leftAt when it asked for no more; 0 is not yet.
 	joinedAt int64
 	leftAt   int64
+	// latest is when the publish of the last event that it has began. What had its receipt before that
+	// stands before it in the room, and is owed whenever the reader left.
+	latest int64
 	// complete: the gateway said that nothing follows, so that everything before is owed.
 	complete bool
 	// seen has a bit for each event of the room.
@@ -168,7 +172,7 @@ func (a *account) owed(e *event, until int64) bool {
 	if a.complete {
 		return e.began <= until
 	}
-	return e.receipt <= until-int64(settle)
+	return e.receipt <= max(until-int64(settle), a.latest)
 }
 
 func (a *account) left(complete bool) {
@@ -218,6 +222,7 @@ func (a *account) received(data []byte) (float64, bool) {
 		a.doubled++
 	}
 	a.seen[mark.N/64] |= bit
+	a.latest = max(a.latest, a.room.events[mark.N].began)
 	a.room.changed()
 	return mark.T, true
 }

@@ -43,6 +43,9 @@ func past(l *Ledger) {
 			if a.leftAt != 0 {
 				a.leftAt -= int64(2 * settle)
 			}
+			if a.latest != 0 {
+				a.latest -= int64(2 * settle)
+			}
 		}
 	}
 }
@@ -250,6 +253,23 @@ func TestACompleteStreamIsOwedAllOfIt(t *testing.T) {
 	}
 	a.left(true)
 	if r := l.Report(); r.Lost != 1 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestWhatStandsBeforeAnEventThatCameIsOwed(t *testing.T) {
+	l := New().ledger("a")
+	a := l.account("r")
+	a.joined(time.Now())
+	for range 2 {
+		p := l.Publish("r")
+		if err := l.Accepted("r", p.N); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.received(fmt.Appendf(nil, `{"run":%q,"n":1}`, l.run))
+	a.left(false)
+	if r := l.Report(); r.Owed != 1 || r.Lost != 1 {
 		t.Errorf("%+v", r)
 	}
 }

@@ -27,6 +27,8 @@ function collect(name, about, data) {
       thresholds.push({ metric: metric, expression: expression, ok: verdict.ok, is: actual(all, expression) });
     }
   }
+  // k6 has them in another order every time.
+  thresholds.sort((a, b) => (a.metric + a.expression < b.metric + b.expression ? -1 : 1));
   const metrics = {};
   for (const [metric, all] of Object.entries(data.metrics)) metrics[metric] = all.values;
   const timeline = sse.timeline().map((s) => ({
