@@ -59,7 +59,7 @@ func (m *Module) batch(url string, params sobek.Value) (*Batch, error) {
 		return nil, err
 	}
 	o.ofVU(state)
-	transport, err := m.transport(o.protocol)
+	transport, err := m.transport(o.protocol, o.readBuffer)
 	if err != nil {
 		return nil, err
 	}

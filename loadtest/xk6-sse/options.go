@@ -34,6 +34,9 @@ type options struct {
 	// silence is how long a connection may say nothing before it counts as half open; 0: two and a half
 	// of the heartbeats that the gateway announces, negative: for ever.
 	silence time.Duration
+	// readBuffer is how many bytes the system takes in for a stream that is not read; 0: as it likes,
+	// which is megabytes.
+	readBuffer int
 	// ledger and room say what the stream is owed.
 	ledger *Ledger
 	room   string
@@ -109,6 +112,12 @@ func (o *options) set(key string, value any) error {
 		err = o.setReconnect(value)
 	case "silence":
 		o.silence, err = types.GetDurationValue(value)
+	case "readBuffer":
+		var size int64
+		if size, err = is[int64](value); err == nil && size <= 0 {
+			err = fmt.Errorf("%d is no number of bytes", size)
+		}
+		o.readBuffer = int(size)
 	case "ledger":
 		o.ledger, err = is[*Ledger](value)
 	case "room":

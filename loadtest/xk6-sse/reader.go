@@ -3,11 +3,15 @@ package sse
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/grafana/sobek"
+	"go.k6.io/k6/lib"
+	"go.k6.io/k6/lib/netext"
 	"go.k6.io/k6/metrics"
 )
 
@@ -75,7 +79,7 @@ func (m *Module) stream(url string, params sobek.Value, to sink) (*stream, error
 	}
 	o.ofVU(state)
 	push := func(samples metrics.SampleContainer) { handOn(state.Samples, samples) }
-	transport, err := m.transport(o.protocol)
+	transport, err := m.transport(o.protocol, o.readBuffer)
 	if err != nil {
 		return nil, err
 	}
@@ -107,10 +111,11 @@ func (m *Module) stream(url string, params sobek.Value, to sink) (*stream, error
 
 // transport is the VU's for a protocol. With HTTP/1.1 each stream has a connection, with HTTP/2 all of a
 // VU's streams share as few as the server lets them.
-func (m *Module) transport(protocol string) (http.RoundTripper, error) {
+func (m *Module) transport(protocol string, readBuffer int) (http.RoundTripper, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if found, there := m.transports[protocol]; there {
+	kind := fmt.Sprint(protocol, readBuffer)
+	if found, there := m.transports[kind]; there {
 		return found, nil
 	}
 	state := m.vu.State()
@@ -122,7 +127,7 @@ func (m *Module) transport(protocol string) (http.RoundTripper, error) {
 		protocols.SetHTTP1(true)
 	}
 	made := &http.Transport{
-		DialContext: state.Dialer.DialContext,
+		DialContext: dialer(state, readBuffer),
 		Protocols:   protocols,
 		// What is compressed is said by the script, and undone here event by event.
 		DisableCompression:  true,
@@ -136,8 +141,34 @@ func (m *Module) transport(protocol string) (http.RoundTripper, error) {
 		made.TLSClientConfig = state.TLSConfig.Clone()
 		made.TLSClientConfig.NextProtos = nil
 	}
-	m.transports[protocol] = made
+	m.transports[kind] = made
 	return made, nil
+}
+
+// dialer is the VU's, with a smaller read buffer for readers that are to be slow: the system's own would
+// hide for minutes that a script does not read.
+func dialer(state *lib.State, readBuffer int) func(context.Context, string, string) (net.Conn, error) {
+	if readBuffer == 0 {
+		return state.Dialer.DialContext
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		connection, err := state.Dialer.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		inner := connection
+		if counted, ok := inner.(*netext.Conn); ok {
+			inner = counted.Conn
+		}
+		tcp, ok := inner.(*net.TCPConn)
+		if !ok {
+			return nil, errors.Join(errors.New("params.readBuffer: this is no TCP connection"), connection.Close())
+		}
+		if err := tcp.SetReadBuffer(readBuffer); err != nil {
+			return nil, errors.Join(err, connection.Close())
+		}
+		return connection, nil
+	}
 }
 
 // Close ends the stream and waits until it has.

@@ -219,3 +219,27 @@ func TestWhatAStreamSawUntilItsVUWasStoppedIsCounted(t *testing.T) {
 		t.Errorf("sse_stream_bytes_per_second: %v", speeds)
 	}
 }
+
+func TestASlowReaderIsFeltByTheServer(t *testing.T) {
+	written := make(chan int, 1)
+	url := server(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		event := "data: " + strings.Repeat("x", 64<<10) + "\n\n"
+		controller := http.NewResponseController(w)
+		for n := 0; n < 1000; n++ {
+			_ = controller.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
+			if _, err := w.Write([]byte(event)); err != nil {
+				written <- n
+				return
+			}
+		}
+		written <- 1000
+	})
+	v := newVU(t)
+	v.run(`sse.open('%s', {readBuffer: 8192, timeout: 3000}, (client) => {
+		client.on('event', () => { const until = sse.now() + 3500; while (sse.now() < until); client.close(); });
+	})`, url)
+	if events := <-written; events >= 1000 {
+		t.Error("the server could write everything")
+	}
+}
