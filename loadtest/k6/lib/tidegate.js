@@ -8,6 +8,7 @@ import { key } from './config.js';
 
 export const produced = new Counter('produced_message_count');
 export const producedBytes = new Counter('produced_message_size_bytes');
+const owed = new Counter('message_owed_count');
 const lost = new Counter('message_lost_count');
 const doubled = new Counter('message_doubled_count');
 const surely = new Trend('publish_surely_ms', true);
@@ -159,6 +160,7 @@ export function quietly() {
 // settle is to be called in teardown: the report's sums become metrics, which thresholds can be about.
 export function settle() {
   const report = ledger.report();
+  owed.add(report.owed);
   lost.add(report.lost);
   doubled.add(report.doubled);
   return report;
@@ -166,6 +168,8 @@ export function settle() {
 
 // The thresholds that no scenario goes without: nothing lost, nothing twice, and not nothing at all.
 const honest = {
+  // Without it nothing would be lost where nobody was owed anything.
+  message_owed_count: ['count>0'],
   message_lost_count: ['count==0'],
   message_doubled_count: ['count==0'],
   produced_message_count: ['count>0'],
