@@ -1,6 +1,6 @@
 # What the later stages need beyond the Rust toolchain: Java and Maven for the real Kafka, a real
 # Redis and the certificates to test its TLS, real proxies, curl.
-# budget: 3 min
+# budget: 2 min
 set -euo pipefail
 missing=()
 command -v javac >/dev/null || missing+=(default-jdk-headless)

@@ -1,5 +1,5 @@
 # The README's test command.
-# budget: 10 min
+# budget: 8 min
 set -euo pipefail
 # Nothing is passed over because it is not installed.
 export TIDEGATE_TEST_ALL=1

@@ -1,5 +1,5 @@
 # Licences, bans and sources of all dependencies.
-# budget: 2 min
+# budget: 3 min
 set -euo pipefail
 tools="$HOME/.cache/tidegate/tools"
 if ! [ -x "$tools/bin/cargo-deny" ]; then

@@ -1,5 +1,5 @@
 # Every parser for a few seconds under libFuzzer, guided by coverage.
-# budget: 5 min
+# budget: 3 min
 set -euo pipefail
 command -v c++ >/dev/null || { apt-get update -qq; apt-get install -y -qq g++; }
 bash gateway/fuzz/run 2

@@ -1,10 +1,15 @@
-# The alerts: their rules, and the cases in which they fire and stay quiet. What dashboards and alerts name
-# is held against the gateway's own series by tests/it/dashboards.rs.
-# budget: 1 min
+# The alerts' cases, and a real Prometheus that answers every panel of the dashboards. What dashboards and
+# alerts name is held against the gateway's own series by tests/it/dashboards.rs.
+# budget: 2 min
 set -euo pipefail
-command -v promtool >/dev/null || {
+missing=()
+command -v promtool >/dev/null || missing+=(prometheus)
+command -v redis-cli >/dev/null || missing+=(redis-server redis-tools)
+if [ ${#missing[@]} -gt 0 ]; then
   apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq prometheus
-}
+  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}"
+fi
 promtool check rules dashboards/alerts.yaml
 promtool test rules dashboards/alerts_test.yaml
+# The stage before has built it.
+K6=$PWD/target/k6 dashboards/prove target/release/tidegate
