@@ -34,7 +34,7 @@ fn arg(setting: &Setting) -> Arg {
             default => format!("{} [default: {default}]", setting.doc),
         });
     match setting.traits.shape {
-        Shape::One | Shape::Tables => arg,
+        Shape::One | Shape::Fraction | Shape::Tables => arg,
         Shape::Switch => arg.num_args(0..=1).default_missing_value("true"),
         Shape::List | Shape::Map => arg.action(ArgAction::Append),
     }

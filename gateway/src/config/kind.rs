@@ -97,7 +97,12 @@ pub(super) const COLLECTOR: Kind<Option<String>> = Kind {
 
 /// A share.
 pub(super) const RATIO: Kind<f64> = Kind {
-    traits: one("RATIO", "a number from 0 to 1"),
+    traits: Traits {
+        accepts: "a number from 0 to 1",
+        placeholder: "RATIO",
+        shape: Shape::Fraction,
+        secret: false,
+    },
     parse: |text| match text.trim().parse::<f64>() {
         Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
         Ok(_) => Err("it is less than 0 or more than 1".to_owned()),

@@ -61,6 +61,8 @@ pub enum Shape {
     /// One value.
     #[default]
     One,
+    /// A number that may be a fraction, whichever way it is spelled.
+    Fraction,
     /// `true` or `false`; the bare flag means `true`.
     Switch,
     /// Several, with commas in between; an array in the file.

@@ -250,6 +250,24 @@ fn a_file_that_cannot_be_used_is_one_error() {
 }
 
 #[test]
+fn a_share_is_a_number_however_it_is_spelled() {
+    for (name, content) in [
+        ("a.toml", "otel.sample_ratio = 0.25"),
+        ("a.toml", "otel.sample_ratio = '0.25'"),
+        ("a.yaml", "otel: {sample_ratio: 0.25}"),
+    ] {
+        let config = from_file(name, content).unwrap().config;
+        assert_eq!(config.otel.sample_ratio.to_string(), "0.25", "{content}");
+    }
+    assert_eq!(from_file("a.toml", "otel.sample_ratio = 1").unwrap().config.otel.sample_ratio, 1.0);
+    for wrong in ["2", "-0.5", "much", "NaN", "inf"] {
+        let sources = Sources::environment(&[("TIDEGATE_OTEL_SAMPLE_RATIO", wrong)]);
+        let text = problem(Config::load(&sources));
+        assert!(text.contains("accepted: a number from 0 to 1"), "{wrong}: {text}");
+    }
+}
+
+#[test]
 fn values_of_the_wrong_shape_are_refused() {
     for (content, reason) in [
         ("public = 1", "public (F): it is a section; its settings go below it"),

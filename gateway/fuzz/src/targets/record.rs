@@ -100,7 +100,7 @@ pub(super) fn outcome(outcomes: impl IntoIterator<Item = Result<Event, Malformed
                 taken = true;
                 checks::streamed(&event);
             }
-            Err(error) => reason = Some(error.kind()),
+            Err(error) => reason = Some(error.kind().as_str()),
         }
     }
     match reason {

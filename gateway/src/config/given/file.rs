@@ -63,6 +63,7 @@ pub(super) fn text(value: &Value, shape: Shape) -> Result<String, String> {
             let items: Result<Vec<_>, _> = items.iter().map(item).collect();
             Ok(items?.join(","))
         }
+        Value::Number(number) if shape == Shape::Fraction => Ok(number.to_string()),
         Value::Array(_) if shape == Shape::Tables => Ok(value.to_string()),
         Value::Array(_) => Err("it is an array".to_owned()),
         value => scalar(value),
