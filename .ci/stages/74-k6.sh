@@ -19,6 +19,6 @@ work=$(mktemp -d)
 pid=$!
 trap 'kill "$pid" 2>/dev/null; rm -rf "$work"' EXIT
 for _ in $(seq 100); do grep -q '"listening"' "$work/log" && break; sleep 0.1; done
-address=$(sed -n 's/.*"public":"\([^"]*\)".*/\1/p' "$work/log" | head -1)
+address=$(sed -n '/"public"/ { s/.*"public":"\([^"]*\)".*/\1/p; q }' "$work/log")
 URLS="http://${address:?the gateway does not listen: $(cat "$work/log")}" PIDS=$pid RESULTS=$work PACE=0.1 \
   "$K6" run --no-usage-report --address 127.0.0.1:0 -q loadtest/k6/scenarios/broadcast.js
