@@ -1,6 +1,6 @@
 # The image's Dockerfile, the Compose stack, Kafka's resources and the rest of deploy/, as those read them
 # that they are for. Nothing is built or started.
-# budget: 1 min
+# budget: 2 min
 set -euo pipefail
 missing=()
 command -v promtool >/dev/null || missing+=(prometheus)

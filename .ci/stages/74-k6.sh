@@ -1,5 +1,5 @@
 # The load-test kit: k6 with its module, the module's tests, runs that have to fail, and one that has to pass.
-# budget: 5 min
+# budget: 3 min
 set -euo pipefail
 for tool in go python3 curl; do
   command -v "$tool" >/dev/null || { echo "$tool is missing"; exit 1; }

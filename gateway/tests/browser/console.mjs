@@ -66,7 +66,8 @@ export const tests = {
     holds(/cart-7\/CartUpdated \d+ ms/.test(text), text);
     await rows(page).first().locator("summary").click();
     holds((await rows(page).first().locator("pre").innerText()).includes('"items": 3'), "the envelope");
-    holds(/latency: median \d+ ms/.test(await page.locator("#figures").innerText()), "figures");
+    // They are reckoned a moment after the event is shown.
+    await until("figures", async () => /latency: median \d+ ms/.test(await page.locator("#figures").innerText()));
     await fill(page, "publish", "data", "{");
     await page.getByRole("button", { name: "Publish" }).click();
     await page.locator("#receipt[data-good=false]").waitFor();

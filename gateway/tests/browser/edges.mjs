@@ -117,7 +117,7 @@ export const tests = {
     const page = await tab(await profile(), { url: a.url, rooms: "done/t" });
     await isOpen(page);
     await publish(a, "done/t", { n: 1 }, { final: true });
-    await until("complete", async () => (await last(page)).state === "complete");
+    await until("complete", async () => (await last(page))?.state === "complete");
     same(await page.evaluate("window.goodbyes"), ["complete"]);
     await page.reload();
     await until("complete again", async () => (await last(page))?.state === "complete");
@@ -128,7 +128,7 @@ export const tests = {
   async "a refusal ends it and says why"() {
     const a = await gateway({ flags: HMAC });
     const page = await tab(await profile(), { url: a.url, rooms: "shut/t" });
-    await until("refused", async () => (await last(page)).state === "refused");
+    await until("refused", async () => (await last(page))?.state === "refused");
     const { status, problem } = await last(page);
     same([status, problem.type], [401, "urn:tidegate:problem:unauthorized"]);
   },

@@ -94,7 +94,7 @@ export const tests = {
     await streams([a], 6);
     await sleep(1_000);
     same(await a.connections(), 6, "streams");
-    const open = await Promise.all(tabs.map((page) => page.evaluate("window.states.at(-1).state")));
+    const open = await Promise.all(tabs.map((page) => page.evaluate("window.states.at(-1)?.state")));
     same(open.filter((state) => state === "open").length, 6, "open");
   },
 
