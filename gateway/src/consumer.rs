@@ -53,14 +53,18 @@ impl Consumer {
         self.sources.iter().find(|s| s.id == shard.source)
     }
 
+    /// The name of a shard's source.
+    fn source_name(&self, shard: Shard) -> &str {
+        self.source_of(shard).map_or("", |source| &source.name)
+    }
+
     /// Ends the spans of records that were routed from `routing` on.
     fn end(&self, spans: Vec<Consuming>, routing: SystemTime, routed: &Routed) {
         let mut spans = spans.into_iter();
         // In the same order, less those that the hub had already.
         for (place, reach) in &routed.followed {
             if let Some(span) = spans.by_ref().find(|span| span.place() == *place) {
-                let source = self.source_of(place.0).map_or("", |source| &source.name);
-                span.end(source, routing, *reach);
+                span.end(self.source_name(place.0), routing, *reach);
             }
         }
     }
@@ -109,9 +113,11 @@ impl Sink for Consumer {
             self.hub.expect(batch);
         }
         let spans = follow(batch, &mut fates);
-        let routing = SystemTime::now();
+        let routing = (!spans.is_empty()).then(SystemTime::now);
         let routed = self.hub.route(batch.drain(..).zip(fates));
-        self.end(spans, routing, &routed);
+        if let Some(routing) = routing {
+            self.end(spans, routing, &routed);
+        }
         for &(shard, offset, deadline) in &routed.promised {
             self.undelivered.promised(At { shard, offset }, deadline);
         }
@@ -122,7 +128,7 @@ impl Sink for Consumer {
         metrics::matched_records(routed.matched as u64);
         metrics::window_bytes(self.hub.window_bytes());
         for (record, error) in routed.malformed {
-            let source = self.source_of(record.shard).map_or("", |s| &s.name);
+            let source = self.source_name(record.shard);
             decode::report(source, &record, &error);
             self.letters.post_malformed(source, &record, &error);
         }
