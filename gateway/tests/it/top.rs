@@ -30,7 +30,6 @@ async fn pods_are_shown_side_by_side_with_their_sum_and_their_rooms() {
     let publishing = async {
         loop {
             assert_eq!(one.publish("a", "t", r#"{"data":1}"#).await.status, 200);
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     let args = [&*first, &*second, "--interval=1s", "--count=1"];

@@ -38,13 +38,18 @@ impl Page {
         for (labels, count) in self.0.get(&format!("{name}_bucket")).into_iter().flatten() {
             let bound = labels.split_once("le=\"").and_then(|(_, rest)| rest.split('"').next());
             let Some(bound) = bound.and_then(|bound| bound.parse::<f64>().ok()) else { continue };
-            match buckets.iter_mut().find(|(known, _)| *known == bound) {
-                Some((_, sum)) => *sum += count,
-                None => buckets.push((bound, *count)),
-            }
+            add_bucket(&mut buckets, bound, *count);
         }
         buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
         buckets
+    }
+}
+
+/// Adds what a bucket has to the one of the same bound.
+pub(super) fn add_bucket(sums: &mut Vec<(f64, f64)>, bound: f64, count: f64) {
+    match sums.iter_mut().find(|(known, _)| *known == bound) {
+        Some((_, sum)) => *sum += count,
+        None => sums.push((bound, count)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::page::{Page, quantile};
+use super::page::{Page, add_bucket, quantile};
 use crate::cli::output::Shown;
 
 /// What one pod said at one moment.
@@ -115,8 +115,8 @@ pub(super) fn table(pods: &[Pod], apart: Duration, rooms: usize) -> String {
                 let _ = writeln!(text, "{line}");
                 all.add(&figures);
                 if let Some(earlier) = &earlier {
-                    add_buckets(&mut came, &after);
-                    add_buckets(&mut were, earlier);
+                    after.iter().for_each(|(bound, count)| add_bucket(&mut came, *bound, *count));
+                    earlier.iter().for_each(|(bound, count)| add_bucket(&mut were, *bound, *count));
                 }
                 for (room, streams) in &now.rooms {
                     match largest.iter_mut().find(|(known, _)| known == room) {
@@ -137,15 +137,6 @@ pub(super) fn table(pods: &[Pod], apart: Duration, rooms: usize) -> String {
         let _ = writeln!(text, "{title}{:>7}  {}", short(*streams as f64), Shown(room));
     }
     text
-}
-
-fn add_buckets(sums: &mut Vec<(f64, f64)>, more: &[(f64, f64)]) {
-    for (bound, count) in more {
-        match sums.iter_mut().find(|(known, _)| known == bound) {
-            Some((_, sum)) => *sum += count,
-            None => sums.push((*bound, *count)),
-        }
-    }
 }
 
 /// A name that fits its column, and commands no terminal.
