@@ -14,7 +14,6 @@ import (
 
 	"github.com/grafana/sobek"
 	"go.k6.io/k6/lib/netext/httpext"
-	"go.k6.io/k6/metrics"
 )
 
 // Batch is one request that publishes line by line, and reads the receipts while it is still open.
@@ -50,16 +49,7 @@ const unread = 1024
 
 // batch begins the request. It comes back before the server has answered.
 func (m *Module) batch(url string, params sobek.Value) (*Batch, error) {
-	state := m.vu.State()
-	if state == nil {
-		return nil, errNoState
-	}
-	o, err := parseOptions(m.vu.Runtime(), params)
-	if err != nil {
-		return nil, err
-	}
-	o.ofVU(state)
-	transport, err := m.transport(o.protocol, o.readBuffer)
+	o, transport, sampler, err := m.prepare(params)
 	if err != nil {
 		return nil, err
 	}
@@ -76,8 +66,6 @@ func (m *Module) batch(url string, params sobek.Value) (*Batch, error) {
 	o.cookies(request)
 
 	b := &Batch{module: m, body: to, replies: make(chan Reply, unread)}
-	push := func(samples metrics.SampleContainer) { handOn(state.Samples, samples) }
-	sampler := newSampler(state, &o, m.metrics, push)
 	go func() {
 		defer close(b.replies)
 		response, err := transport.RoundTrip(request)

@@ -27,6 +27,16 @@ func deliver(t *testing.T, a *account, text string) {
 	a.received(c.data)
 }
 
+// accepted publishes to a room and has the receipt.
+func accepted(t *testing.T, l *Ledger, room string) Published {
+	t.Helper()
+	p := l.Publish(room)
+	if err := l.Accepted(room, p.N); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 // past makes everything so much older that what was left in flight is not any more.
 func past(l *Ledger) {
 	for _, room := range l.rooms {
@@ -57,11 +67,7 @@ func TestALossIsALossAndALateJoinerIsNone(t *testing.T) {
 	early.joined(time.Now())
 	gone.joined(time.Now())
 	publish := func() Published {
-		p := l.Publish("r")
-		if err := l.Accepted("r", p.N); err != nil {
-			t.Fatal(err)
-		}
-		return p
+		return accepted(t, l, "r")
 	}
 	first := publish()
 	deliver(t, early, envelope(first))
@@ -93,10 +99,7 @@ func TestWhatIsStillOnItsWayIsNeitherReceivedNorLost(t *testing.T) {
 	l := New().ledger("a")
 	a := l.account("r")
 	a.joined(time.Now())
-	p := l.Publish("r")
-	if err := l.Accepted("r", p.N); err != nil {
-		t.Fatal(err)
-	}
+	accepted(t, l, "r")
 	a.left(false)
 	if r := l.Report(); r.Owed != 0 || r.Lost != 0 {
 		t.Errorf("%+v", r)
@@ -137,10 +140,7 @@ func TestRoomsDoNotOweEachOther(t *testing.T) {
 	l := New().ledger("a")
 	one := l.account("1")
 	one.joined(time.Now())
-	p := l.Publish("2")
-	if err := l.Accepted("2", p.N); err != nil {
-		t.Fatal(err)
-	}
+	accepted(t, l, "2")
 	past(l)
 	if r := l.Report(); r.Owed != 0 || r.Produced != 1 {
 		t.Errorf("%+v", r)
@@ -178,10 +178,7 @@ func TestWhoComesBackIsOwedWhatWasPublishedMeanwhile(t *testing.T) {
 	a := l.account("r")
 	a.joined(time.Now())
 	a.left(false)
-	p := l.Publish("r")
-	if err := l.Accepted("r", p.N); err != nil {
-		t.Fatal(err)
-	}
+	accepted(t, l, "r")
 	a.again()
 	past(l)
 	if r := l.Report(); r.Lost != 1 {
@@ -247,10 +244,7 @@ func TestACompleteStreamIsOwedAllOfIt(t *testing.T) {
 	l := New().ledger("a")
 	a := l.account("r")
 	a.joined(time.Now())
-	p := l.Publish("r")
-	if err := l.Accepted("r", p.N); err != nil {
-		t.Fatal(err)
-	}
+	accepted(t, l, "r")
 	a.left(true)
 	if r := l.Report(); r.Lost != 1 {
 		t.Errorf("%+v", r)
@@ -262,10 +256,7 @@ func TestWhatStandsBeforeAnEventThatCameIsOwed(t *testing.T) {
 	a := l.account("r")
 	a.joined(time.Now())
 	for range 2 {
-		p := l.Publish("r")
-		if err := l.Accepted("r", p.N); err != nil {
-			t.Fatal(err)
-		}
+		accepted(t, l, "r")
 	}
 	a.received(fmt.Appendf(nil, `{"run":%q,"n":1}`, l.run))
 	a.left(false)

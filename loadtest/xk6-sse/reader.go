@@ -67,19 +67,28 @@ func (m *Module) reader(url string, params sobek.Value) (*Reader, error) {
 	return r, nil
 }
 
-// stream makes one that is not connected yet.
-func (m *Module) stream(url string, params sobek.Value, to sink) (*stream, error) {
+// prepare reads a call's parameters, and makes what a request of this VU needs.
+func (m *Module) prepare(params sobek.Value) (options, http.RoundTripper, *sampler, error) {
 	state := m.vu.State()
 	if state == nil {
-		return nil, errNoState
+		return options{}, nil, nil, errNoState
 	}
 	o, err := parseOptions(m.vu.Runtime(), params)
 	if err != nil {
-		return nil, err
+		return options{}, nil, nil, err
 	}
 	o.ofVU(state)
-	push := func(samples metrics.SampleContainer) { handOn(state.Samples, samples) }
 	transport, err := m.transport(o.protocol, o.readBuffer)
+	if err != nil {
+		return options{}, nil, nil, err
+	}
+	push := func(samples metrics.SampleContainer) { handOn(state.Samples, samples) }
+	return o, transport, newSampler(state, &o, m.metrics, push), nil
+}
+
+// stream makes one that is not connected yet.
+func (m *Module) stream(url string, params sobek.Value, to sink) (*stream, error) {
+	o, transport, sampler, err := m.prepare(params)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +96,7 @@ func (m *Module) stream(url string, params sobek.Value, to sink) (*stream, error
 		url:       url,
 		options:   o,
 		transport: transport,
-		sampler:   newSampler(state, &o, m.metrics, push),
+		sampler:   sampler,
 		timeline:  m.root.timeline,
 		faults:    m.root.faults,
 		sink:      to,

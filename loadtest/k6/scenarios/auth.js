@@ -6,7 +6,7 @@ import { Counter } from 'k6/metrics';
 import sse from 'k6/x/sse';
 import { gateway, key, many, number, pace } from '../lib/config.js';
 import { quiet } from '../lib/crowd.js';
-import { kit, ledger, publish, room, settle, sign, streamURL, watch } from '../lib/tidegate.js';
+import { kit, ledger, publish, room, sign, streamURL, watch } from '../lib/tidegate.js';
 import { summary } from '../lib/summary.js';
 
 if (!key) throw new Error('KEY=kid:secret is needed: a key of the gateways, which run with auth.mode=hmac');
@@ -89,9 +89,7 @@ export function intrude() {
   }
 }
 
-export function teardown() {
-  settle();
-}
+export { settle as teardown } from '../lib/tidegate.js';
 
 export const handleSummary = summary('auth', {
   title: `${users} users with a session each, signed by header, query and cookie`,

@@ -6,7 +6,7 @@ import { check, sleep } from 'k6';
 import exec from 'k6/execution';
 import sse from 'k6/x/sse';
 import { gateway, many, number, seconds } from '../lib/config.js';
-import { kit, ledger, publish, room, settle, streamURL } from '../lib/tidegate.js';
+import { kit, ledger, publish, room, streamURL } from '../lib/tidegate.js';
 import { summary } from '../lib/summary.js';
 
 const bytes = number('BODY', 50 * 1024);
@@ -73,9 +73,7 @@ export function produce() {
   sleep(pause);
 }
 
-export function teardown() {
-  settle();
-}
+export { settle as teardown } from '../lib/tidegate.js';
 
 export const handleSummary = summary('broadcast', {
   title: 'Broadcast to one room',

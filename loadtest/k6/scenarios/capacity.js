@@ -7,7 +7,7 @@ import { gateway, number, pace } from '../lib/config.js';
 import { close, online, quiet, until } from '../lib/crowd.js';
 import { knee } from '../lib/knee.js';
 import { observe, observer } from '../lib/servers.js';
-import { kit, publish, room, settle, watch } from '../lib/tidegate.js';
+import { kit, publish, room, watch } from '../lib/tidegate.js';
 import { summary } from '../lib/summary.js';
 
 const place = room('capacity');
@@ -56,7 +56,7 @@ export function climb() {
 
 // produce goes on until the readers have come and gone.
 export function produce() {
-    const from = sse.now();
+  const from = sse.now();
   const pause = 1000 / rate;
   let seen = false;
   for (let n = 0; ; n++) {
@@ -73,9 +73,7 @@ export function watchServers() {
   observe(lasting, () => exec.instance.vusActive <= 1 && sse.timeline().length > 5);
 }
 
-export function teardown() {
-  settle();
-}
+export { settle as teardown } from '../lib/tidegate.js';
 
 export const handleSummary = summary('capacity', {
   title: `Capacity: ${steps.join(' → ')} streams`,

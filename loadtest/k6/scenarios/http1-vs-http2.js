@@ -6,7 +6,7 @@ import { Trend } from 'k6/metrics';
 import sse from 'k6/x/sse';
 import { gateway, many, number, pace } from '../lib/config.js';
 import { close, crowd, online, quiet, until } from '../lib/crowd.js';
-import { kit, publish, room, settle } from '../lib/tidegate.js';
+import { kit, publish, room } from '../lib/tidegate.js';
 import { figure } from '../lib/format.js';
 import { summary } from '../lib/summary.js';
 
@@ -52,9 +52,7 @@ export function produce() {
   publish(gateway(exec.scenario.iterationInTest), place, 200);
 }
 
-export function teardown() {
-  settle();
-}
+export { settle as teardown } from '../lib/tidegate.js';
 
 export const handleSummary = summary('http1-vs-http2', {
   title: `${readers} readers over HTTP/1.1 beside ${readers} over HTTP/2`,

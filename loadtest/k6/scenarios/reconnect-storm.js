@@ -7,7 +7,7 @@ import exec from 'k6/execution';
 import { gateway, many, number, pace } from '../lib/config.js';
 import { close, online, quiet, until } from '../lib/crowd.js';
 import { observe, observer } from '../lib/servers.js';
-import { kit, publish, room, settle, watch } from '../lib/tidegate.js';
+import { kit, publish, room, watch } from '../lib/tidegate.js';
 import { figure } from '../lib/format.js';
 import { summary } from '../lib/summary.js';
 
@@ -65,9 +65,7 @@ export function watchServers() {
   observe(lasting);
 }
 
-export function teardown() {
-  settle();
-}
+export { settle as teardown } from '../lib/tidegate.js';
 
 export const handleSummary = summary('reconnect-storm', {
   title: `Reconnect storm: ${readers} readers, ${storms} times`,

@@ -5,7 +5,7 @@ import { check, sleep } from 'k6';
 import exec from 'k6/execution';
 import { gateway, many, number, pace, urls } from '../lib/config.js';
 import { close, online, quiet, until } from '../lib/crowd.js';
-import { kit, publishSurely, room, settle, watch } from '../lib/tidegate.js';
+import { kit, publishSurely, room, watch } from '../lib/tidegate.js';
 import { figure } from '../lib/format.js';
 import { summary } from '../lib/summary.js';
 
@@ -45,9 +45,7 @@ export function produce() {
   check(publishSurely(urls, exec.scenario.iterationInTest, place, 200), { 'every publish got a receipt in the end': (n) => n >= 0 });
 }
 
-export function teardown() {
-  settle();
-}
+export { settle as teardown } from '../lib/tidegate.js';
 
 export const handleSummary = summary('rolling-update', {
   title: `Rolling update: ${readers} readers, ${urls.length} gateways`,

@@ -6,7 +6,7 @@ import sse from 'k6/x/sse';
 import { gateway, many, number } from '../lib/config.js';
 import { close, crowd, quiet, until } from '../lib/crowd.js';
 import { alone, observe, observer } from '../lib/servers.js';
-import { kit, ledger, publish, room, settle } from '../lib/tidegate.js';
+import { kit, ledger, publish, room } from '../lib/tidegate.js';
 import { figure } from '../lib/format.js';
 import { summary } from '../lib/summary.js';
 
@@ -66,9 +66,7 @@ export function watchServers() {
   observe(2 * deadline, alone);
 }
 
-export function teardown() {
-  settle();
-}
+export { settle as teardown } from '../lib/tidegate.js';
 
 export const handleSummary = summary('rooms', {
   title: `Rooms of six, one sender each: ${rooms * inARoom} clients, ${iterations} iterations`,

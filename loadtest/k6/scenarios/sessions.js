@@ -7,7 +7,7 @@ import { Counter, Trend } from 'k6/metrics';
 import sse from 'k6/x/sse';
 import { gateway, number, pace, urls } from '../lib/config.js';
 import { close, quiet, until } from '../lib/crowd.js';
-import { kit, publish, room, settle, watch } from '../lib/tidegate.js';
+import { kit, publish, room, watch } from '../lib/tidegate.js';
 import { figure } from '../lib/format.js';
 import { summary } from '../lib/summary.js';
 
@@ -84,9 +84,7 @@ export function produce() {
   for (const name of clean) publish(gateway(exec.scenario.iterationInTest), rooms[name], 200);
 }
 
-export function teardown() {
-  settle();
-}
+export { settle as teardown } from '../lib/tidegate.js';
 
 export const handleSummary = summary('sessions', {
   title: `Streams of ${lengths.join(', ')} s: ${sides.map(([name]) => name).join(' beside ')}`,

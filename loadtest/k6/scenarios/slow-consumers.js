@@ -7,7 +7,7 @@ import sse from 'k6/x/sse';
 import { gateway, many, number, pace } from '../lib/config.js';
 import { close, crowd, online, quiet, until } from '../lib/crowd.js';
 import { observe, observer } from '../lib/servers.js';
-import { kit, publish, room, settle, streamURL } from '../lib/tidegate.js';
+import { kit, publish, room, streamURL } from '../lib/tidegate.js';
 import { summary } from '../lib/summary.js';
 
 const place = room('slow');
@@ -73,9 +73,7 @@ export function watchServers() {
   observe(lasting);
 }
 
-export function teardown() {
-  settle();
-}
+export { settle as teardown } from '../lib/tidegate.js';
 
 export const handleSummary = summary('slow-consumers', {
   title: `${slow} slow readers beside ${quick} quick ones`,

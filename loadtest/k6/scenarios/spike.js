@@ -6,7 +6,7 @@ import sse from 'k6/x/sse';
 import { gateway, many, number, pace } from '../lib/config.js';
 import { close, crowd, online, quiet, until } from '../lib/crowd.js';
 import { observe, observer } from '../lib/servers.js';
-import { kit, publish, room, settle } from '../lib/tidegate.js';
+import { kit, publish, room } from '../lib/tidegate.js';
 import { summary } from '../lib/summary.js';
 
 const place = room('hot');
@@ -67,9 +67,7 @@ export function watchServers() {
   observe(lasting);
 }
 
-export function teardown() {
-  settle();
-}
+export { settle as teardown } from '../lib/tidegate.js';
 
 export const handleSummary = summary('spike', {
   title: `A hot room: from ${regulars} readers to ${regulars + crowdSize}, from ${calm} events a second to ${calm + hot}`,

@@ -4,7 +4,7 @@ import exec from 'k6/execution';
 import { gateway, many, number, pace, pids } from '../lib/config.js';
 import { close, crowd, online, quiet, until } from '../lib/crowd.js';
 import { observe, observed, observer } from '../lib/servers.js';
-import { kit, publish, room, settle } from '../lib/tidegate.js';
+import { kit, publish, room } from '../lib/tidegate.js';
 import { bytes } from '../lib/format.js';
 import { summary } from '../lib/summary.js';
 
@@ -46,9 +46,7 @@ export function watchServers() {
   observe(lasting);
 }
 
-export function teardown() {
-  settle();
-}
+export { settle as teardown } from '../lib/tidegate.js';
 
 export const handleSummary = summary('sustained', {
   title: `${readers} streams for ${lasting} s`,

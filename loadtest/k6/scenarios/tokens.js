@@ -5,7 +5,7 @@ import exec from 'k6/execution';
 import { Counter, Trend } from 'k6/metrics';
 import sse from 'k6/x/sse';
 import { gateway, key, many, number, seconds } from '../lib/config.js';
-import { kit, ledger, produced, producedBytes, room, settle, sign, watch } from '../lib/tidegate.js';
+import { kit, ledger, produced, producedBytes, room, sign, watch } from '../lib/tidegate.js';
 import { figure } from '../lib/format.js';
 import { summary } from '../lib/summary.js';
 
@@ -100,9 +100,7 @@ function write(batch, name, tokens, marks, began, tags) {
   return accepted;
 }
 
-export function teardown() {
-  settle();
-}
+export { settle as teardown } from '../lib/tidegate.js';
 
 export const handleSummary = summary('tokens', {
   title: `Token streams: answers of ${lengths.short} and ${lengths.long} tokens, one every ${figure(pause * 1000)} ms`,
