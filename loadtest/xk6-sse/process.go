@@ -17,9 +17,13 @@ type Process struct {
 // ticks is how many parts of a second Linux counts CPU time in, on every machine that this runs on.
 const ticks = 100
 
-// process looks at one, by its number (proc(5)). Where there is no /proc, servers are measured by their
-// metrics.
-func process(pid int) (*Process, error) {
+// process looks at one, by its number (proc(5)), or at k6 itself. Where there is no /proc, servers are
+// measured by their metrics.
+func process(number ...int) (*Process, error) {
+	pid := os.Getpid()
+	if len(number) > 0 {
+		pid = number[0]
+	}
 	folder := fmt.Sprintf("/proc/%d/", pid)
 	stat, err := os.ReadFile(folder + "stat")
 	if err != nil {
@@ -31,13 +35,13 @@ func process(pid int) (*Process, error) {
 	if len(fields) < 22 {
 		return nil, fmt.Errorf("%sstat has only %d fields", folder, len(fields))
 	}
-	number := func(field int) float64 {
+	figure := func(field int) float64 {
 		value, _ := strconv.ParseFloat(fields[field], 64)
 		return value
 	}
 	p := &Process{
-		CPUSeconds: (number(11) + number(12)) / ticks,
-		RSSBytes:   number(21) * float64(os.Getpagesize()),
+		CPUSeconds: (figure(11) + figure(12)) / ticks,
+		RSSBytes:   figure(21) * float64(os.Getpagesize()),
 	}
 	if files, err := os.ReadDir(folder + "fd"); err == nil {
 		p.Files = len(files)

@@ -129,7 +129,7 @@ func TestAReaderTakesOverWhereAnotherWas(t *testing.T) {
 
 func TestAProcessIsMeasured(t *testing.T) {
 	v := newVU(t)
-	got := v.run(`const p = sse.process(%d); p.rssBytes > 1e6 && p.cpuSeconds >= 0 && p.files > 2`, os.Getpid())
+	got := v.run(`const p = sse.process(%d); p.rssBytes > 1e6 && p.cpuSeconds >= 0 && p.files > 2 && sse.process().rssBytes > 1e6`, os.Getpid())
 	if !got.ToBoolean() {
 		t.Error(v.run(`JSON.stringify(p)`))
 	}

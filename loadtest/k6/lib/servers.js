@@ -1,10 +1,13 @@
-// What the gateways' processes use, if they are on this machine (PIDS): an observer is a scenario of one
-// VU that looks every second. Its metrics are there from the start, so that thresholds can be about them.
+// What the gateways' processes use, if they are on this machine (PIDS), and what k6 does itself: figures of
+// a k6 that has no core left are its own. An observer is a scenario of one VU that looks every second. Its
+// metrics are there from the start, so that thresholds can be about them.
 import { sleep } from 'k6';
 import { Gauge, Trend } from 'k6/metrics';
 import sse from 'k6/x/sse';
 import { pids } from './config.js';
+import { figure } from './format.js';
 
+const own = new Trend('k6_cpu_percent');
 const cpu = new Trend('server_cpu_percent');
 const before = new Gauge('server_rss_before_bytes');
 const most = new Gauge('server_rss_bytes');
@@ -13,13 +16,20 @@ const growth = new Gauge('server_rss_growth_bytes');
 const slope = new Gauge('server_rss_slope_bytes_per_minute');
 
 function look() {
-  const total = { at: sse.now(), rss: 0, cpu: 0 };
+  const total = { at: sse.now(), rss: 0, cpu: 0, own: sse.process().cpuSeconds };
   for (const pid of pids) {
     const p = sse.process(pid);
     total.rss += p.rssBytes;
     total.cpu += p.cpuSeconds;
   }
   return total;
+}
+
+// used is a note: who had how much of the machine.
+export function used(outcome) {
+  const of = (name) => `${figure(outcome.metrics[name].avg)} % of one core on average, ${figure(outcome.metrics[name].max)} % at most`;
+  return pids.length === 0 ? 'CPU: not looked at (PIDS is empty).'
+    : `CPU of the gateways: ${of('server_cpu_percent')}; of k6 itself: ${of('k6_cpu_percent')}.`;
 }
 
 // alone says that streams were open and are not any more.
@@ -39,7 +49,9 @@ export function observe(lasting, done) {
     sleep(done ? 0.2 : 1);
     const last = looks[looks.length - 1];
     const now = look();
-    cpu.add((100000 * (now.cpu - last.cpu)) / (now.at - last.at));
+    const percent = (used) => (100000 * used) / (now.at - last.at);
+    cpu.add(percent(now.cpu - last.cpu));
+    own.add(percent(now.own - last.own));
     most.add(now.rss);
     looks.push(now);
   }
