@@ -2,7 +2,7 @@
 
 // figure is a number with as many digits as it deserves.
 export function figure(value) {
-  if (value === null || value === undefined) return '–';
+  if (value === null || value === undefined || Number.isNaN(value)) return '–';
   if (Math.abs(value) >= 100 || value === Math.round(value)) return String(Math.round(value));
   return value.toPrecision(3);
 }
@@ -17,9 +17,12 @@ export function bytes(value) {
   return `${figure(value)} ${units[unit]}`;
 }
 
+export function percent(part) {
+  return part === null ? '–' : `${figure(100 * part)} %`;
+}
+
 export function streamRows(outcome) {
   const s = outcome.streams;
-  const percent = (part) => (part === null ? '–' : `${figure(100 * part)} %`);
   return [
     ['connections made', percent(s.connectionSuccess)],
     ['online connections at most', figure(s.online)],
@@ -37,12 +40,22 @@ export function lossRows(outcome) {
     ['owed to readers', `${l.owed} (${l.readers} readers; ${l.absent} never connected)`],
     ['received', String(l.received)],
     ['lost', String(l.lost)],
-    ['loss rate', l.owed === 0 ? 'none: nobody was owed anything' : `${figure(100 * l.lossRate)} %`],
+    ['loss rate', l.owed === 0 ? 'none: nobody was owed anything' : percent(l.lossRate)],
     ['doubled', String(l.doubled)],
     ['gaps that the gateway said', String(l.gaps)],
     ['not to be read', `${l.unreadable}${l.problem ? ` (${l.problem})` : ''}`],
   ];
 }
+
+export const thresholdHead = ['', 'metric', 'has to be', 'is'];
+
+export function thresholdRows(outcome) {
+  return outcome.thresholds.map((t) => [t.ok ? 'ok' : 'FAILED', t.metric, t.expression, figure(t.is)]);
+}
+
+// Figures that others have published, and ours beside them.
+export const elsewhere = 'Published elsewhere, of other servers on other hardware';
+export const publishedHead = ['', 'published', 'here'];
 
 // faultRows is why, for thresholds that only say that.
 export function faultRows(outcome) {

@@ -1,11 +1,13 @@
 // The HTML report: one file, no script, charts as SVG.
-import { bytes, faultRows, figure, lossRows, streamRows, trendRows } from './format.js';
+import {
+  bytes, elsewhere, faultRows, figure, lossRows, publishedHead, streamRows, thresholdHead, thresholdRows, trendRows,
+} from './format.js';
 
 export function escape(text) {
   return String(text).replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
 }
 
-function table(rows, head) {
+export function table(rows, head) {
   const cells = (row, tag) => row.map((cell) => `<${tag}>${escape(cell)}</${tag}>`).join('');
   const first = head ? `<thead><tr>${cells(head, 'th')}</tr></thead>` : '';
   return `<table>${first}<tbody>${rows.map((row) => `<tr>${cells(row, 'td')}</tr>`).join('')}</tbody></table>`;
@@ -56,11 +58,12 @@ th{font-weight:600;color:#5b6775}td{font-variant-numeric:tabular-nums}
 figure{margin:12px 0}figcaption{font-weight:600}figcaption span{font-weight:400;margin-left:12px;color:#5b6775}
 figcaption i{display:inline-block;width:10px;height:10px;border-radius:2px;margin-right:4px}
 svg{width:100%;height:auto}svg path{fill:none;stroke-width:1.6}svg .grid{stroke:#e3e7ec}
+section{border-top:3px solid #e3e7ec;margin-top:40px;padding-top:16px}p{margin:4px 0}a{color:#2563eb}pre{white-space:pre-wrap}
 svg text{font-size:11px;fill:#5b6775}svg .value{text-anchor:end}svg .time{text-anchor:middle}
 `;
 
-// page is the whole report.
-export function page(outcome) {
+// section is what a page says of one run.
+export function section(outcome) {
   const line = outcome.timeline;
   const charts = [
     chart('Streams', line, [['open', '#2563eb', (s) => s.open]], figure),
@@ -70,23 +73,36 @@ export function page(outcome) {
     chart('Latency, ms', line, [['p50', '#2563eb', (s) => s.p50], ['p95', '#c2570c', (s) => s.p95]], figure),
     chart('Bytes of events in a second', line, [['bytes', '#0f766e', (s) => s.bytes]], bytes),
   ].join('');
-  const thresholds = outcome.thresholds.map((t) => [t.ok ? 'ok' : 'FAILED', t.metric, t.expression, figure(t.is)]);
   const checks = outcome.checks.map((c) => [c.fails === 0 ? 'ok' : 'FAILED', c.name, `${c.passes} of ${c.passes + c.fails}`]);
   const published = outcome.published.length === 0 ? ''
-    : `<h2>Published elsewhere, of other servers on other hardware</h2>${table(outcome.published)}`;
+    : `<h2>${elsewhere}</h2>${table(outcome.published, publishedHead)}`;
   const notes = outcome.notes.length === 0 ? ''
     : `<h2>Notes</h2><ul>${outcome.notes.map((note) => `<li>${escape(note)}</li>`).join('')}</ul>`;
   const faults = outcome.faults.length === 0 ? '' : `<h2>What went wrong</h2>${table(faultRows(outcome))}`;
-  const verdict = outcome.passed ? 'passed' : 'failed';
-  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>${escape(outcome.title)}</title><style>${style}</style></head><body>
-<h1>${escape(outcome.title)} <span class="verdict ${verdict}">${verdict}</span></h1>
-<p>${escape(outcome.name)}, ${Math.round(outcome.seconds)} s</p>${faults}
-<div class="columns"><div><h2>Thresholds</h2>${table(thresholds, ['', 'metric', 'has to be', 'is'])}</div>
+  return `${faults}${notes}${published}
+<div class="columns"><div><h2>Thresholds</h2>${table(thresholdRows(outcome), thresholdHead)}</div>
 <div><h2>Message Loss Report</h2>${table(lossRows(outcome))}</div></div>
 <div class="columns">${charts}</div>
 <div class="columns"><div><h2>Streams</h2>${table(streamRows(outcome))}</div>
 <div><h2>Times, in ms</h2>${table(trendRows(outcome), ['', 'min', 'med', 'p95', 'p99', 'max'])}</div></div>
-${checks.length === 0 ? '' : `<h2>Checks</h2>${table(checks)}`}${notes}${published}
+${checks.length === 0 ? '' : `<h2>Checks</h2>${table(checks)}`}`;
+}
+
+// verdict is a mark that says it in colour too.
+export function verdict(passed) {
+  return `<span class="verdict ${passed ? 'passed' : 'failed'}">${passed ? 'passed' : 'failed'}</span>`;
+}
+
+// frame is a whole document around a body.
+export function frame(title, body) {
+  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>${escape(title)}</title><style>${style}</style></head><body>
+${body}
 </body></html>`;
+}
+
+// page is the whole report of one run.
+export function page(outcome) {
+  return frame(outcome.title, `<h1>${escape(outcome.title)} ${verdict(outcome.passed)}</h1>
+<p>${escape(outcome.name)}, ${Math.round(outcome.seconds)} s</p>${section(outcome)}`);
 }

@@ -2,11 +2,14 @@
 import sse from 'k6/x/sse';
 import { results, testid } from './config.js';
 import { ledger } from './tidegate.js';
-import { faultRows, figure, lossRows, streamRows, trendRows } from './format.js';
+import {
+  elsewhere, faultRows, lossRows, publishedHead, streamRows, thresholdRows, trendRows,
+} from './format.js';
 import { page } from './page.js';
 
-// summary makes a scenario's handleSummary. `about` has its `title`, what others have `published`, the
-// `trends` of its own that are to be shown, and `notes(outcome)`, lines of its own.
+// summary makes a scenario's handleSummary. `about` has its `title`, the `trends` of its own that are to be
+// shown, `notes(outcome)`, lines of its own, and what others have `published`: rows of what it is, their
+// figure, and outcome => ours.
 export function summary(name, about) {
   return (data) => {
     const outcome = collect(name, about, data);
@@ -49,10 +52,13 @@ function collect(name, about, data) {
     metrics: metrics,
     trends: about.trends || [],
     timeline: timeline,
-    published: about.published || [],
+    published: [],
     notes: [],
   };
-  outcome.notes = about.notes ? about.notes(outcome) : [];
+  // A run in which nothing happened has no figures, and a report nevertheless.
+  const asked = Object.assign({}, outcome, { metrics: new Proxy(metrics, { get: (all, metric) => all[metric] || {} }) });
+  outcome.published = (about.published || []).map(([what, theirs, ours]) => [what, theirs, ours(asked)]);
+  outcome.notes = about.notes ? about.notes(asked) : [];
   return outcome;
 }
 
@@ -101,7 +107,7 @@ function text(outcome) {
   const parts = [
     `\n${outcome.title} (${outcome.name}, ${Math.round(outcome.seconds)} s): ${outcome.passed ? 'passed' : 'FAILED'}`,
     'Thresholds',
-    table(outcome.thresholds.map((t) => [t.ok ? 'ok' : 'FAILED', t.metric, t.expression, figure(t.is)])),
+    table(thresholdRows(outcome)),
     'Message Loss Report',
     table(lossRows(outcome)),
     'Streams',
@@ -113,7 +119,7 @@ function text(outcome) {
   ];
   if (outcome.faults.length > 0) parts.push('What went wrong', table(faultRows(outcome)));
   if (outcome.published.length > 0) {
-    parts.push('Published elsewhere, of other servers on other hardware', table(outcome.published));
+    parts.push(elsewhere, table([publishedHead].concat(outcome.published)));
   }
   if (outcome.notes.length > 0) parts.push('Notes', outcome.notes.map((note) => `  ${note}`).join('\n'));
   return `${parts.join('\n')}\n\n`;

@@ -6,6 +6,7 @@ import { check, sleep } from 'k6';
 import exec from 'k6/execution';
 import sse from 'k6/x/sse';
 import { gateway, many, number, seconds } from '../lib/config.js';
+import { figure, percent } from '../lib/format.js';
 import { kit, ledger, publish, room, streamURL } from '../lib/tidegate.js';
 import { summary } from '../lib/summary.js';
 
@@ -78,8 +79,8 @@ export { settle as teardown } from '../lib/tidegate.js';
 export const handleSummary = summary('broadcast', {
   title: 'Broadcast to one room',
   published: [
-    ['loss', '4.73 %'],
-    ['message_latency_ms p95', '7 ms (50 KB), 939 ms (10 KB)'],
-    ['sse_connection_ok', '0 %, and called passed'],
+    ['loss', '4.73 %', (outcome) => percent(outcome.loss.lossRate)],
+    ['message_latency_ms p95', bytes < 20000 ? '939 ms' : '7 ms', (outcome) => `${figure(outcome.metrics.message_latency_ms['p(95)'])} ms`],
+    ['sse_connection_ok', '0 %, and called passed', (outcome) => percent(outcome.streams.connectionSuccess)],
   ],
 });

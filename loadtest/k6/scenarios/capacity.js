@@ -6,7 +6,7 @@ import sse from 'k6/x/sse';
 import { gateway, number, pace } from '../lib/config.js';
 import { close, online, quiet, until } from '../lib/crowd.js';
 import { knee } from '../lib/knee.js';
-import { observe, observer } from '../lib/servers.js';
+import { observe, observer, used } from '../lib/servers.js';
 import { kit, publish, room, watch } from '../lib/tidegate.js';
 import { summary } from '../lib/summary.js';
 
@@ -77,6 +77,6 @@ export { settle as teardown } from '../lib/tidegate.js';
 
 export const handleSummary = summary('capacity', {
   title: `Capacity: ${steps.join(' → ')} streams`,
-  trends: ['capacity_step_ms', 'server_cpu_percent'],
-  notes: (outcome) => knee(outcome.timeline, steps, rate),
+  trends: ['capacity_step_ms'],
+  notes: (outcome) => knee(outcome.timeline, steps, rate).concat(used(outcome)),
 });

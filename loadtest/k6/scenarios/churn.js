@@ -4,7 +4,7 @@ import exec from 'k6/execution';
 import { Counter, Trend } from 'k6/metrics';
 import { gateway, number, pace, pids } from '../lib/config.js';
 import { until } from '../lib/crowd.js';
-import { observe, observed, observer } from '../lib/servers.js';
+import { observe, observed, observer, used } from '../lib/servers.js';
 import { kit, publish, room, settle, watch } from '../lib/tidegate.js';
 import { bytes, figure } from '../lib/format.js';
 import { summary } from '../lib/summary.js';
@@ -59,13 +59,14 @@ export function teardown() {
 
 export const handleSummary = summary('churn', {
   title: `Churn: ${perSecond} new streams a second, each leaves after ${events} events`,
-  trends: ['churn_visit_ms', 'server_cpu_percent'],
+  trends: ['churn_visit_ms'],
   notes: (outcome) => {
     const value = (name) => outcome.metrics[name].value;
     return [
       `${outcome.metrics.churn_visits.count} streams came and went; ${figure(outcome.metrics.churn_visits.count / lasting)} a second.`,
       pids.length === 0 ? 'Memory: not looked at (PIDS is empty).'
         : `Memory of the gateways: ${bytes(value('server_rss_before_bytes'))} before, ${bytes(value('server_rss_after_bytes'))} ten seconds after, ${bytes(outcome.metrics.server_rss_bytes.max)} at most.`,
+      used(outcome),
     ];
   },
 });

@@ -6,7 +6,7 @@ import sse from 'k6/x/sse';
 import exec from 'k6/execution';
 import { gateway, many, number, pace } from '../lib/config.js';
 import { close, online, quiet, until } from '../lib/crowd.js';
-import { observe, observer } from '../lib/servers.js';
+import { observe, observer, used } from '../lib/servers.js';
 import { kit, publish, room, watch } from '../lib/tidegate.js';
 import { figure } from '../lib/format.js';
 import { summary } from '../lib/summary.js';
@@ -72,5 +72,6 @@ export const handleSummary = summary('reconnect-storm', {
   trends: ['storm_back_ms', 'sse_outage_ms'],
   notes: (outcome) => [
     `All were back after ${figure(outcome.metrics.storm_back_ms.max)} ms at most; they had been away for ${figure(away * 1000)} ms on purpose.`,
+    used(outcome),
   ],
 });

@@ -91,6 +91,7 @@ export const handleSummary = summary('sessions', {
   trends: ['sessions_first_ms'].concat(clean.map((name) => `message_latency_ms{side:${name}}`)),
   notes: (outcome) => clean.map((name) => {
     const m = outcome.metrics[`message_latency_ms{side:${name}}`];
+    if (!m.count) return `${name}: no event came.`;
     return `${name}: events after ${figure(m.med)} ms (median), ${figure(m.max)} ms at most: ${m['p(95)'] < kept ? 'not buffered' : 'BUFFERED'}.`;
   }).concat(buffered.map((name) => `${name}: ${outcome.metrics.sessions_buffering_found.count} sessions had nothing after 3 s: buffered, as was to be found.`))
     .concat(frozen.map((name) => `${name}: ${outcome.metrics[`sse_disconnects{side:${name},reason:silent}`].count} half-open connections were noticed and left.`)),

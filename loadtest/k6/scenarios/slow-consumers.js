@@ -6,7 +6,7 @@ import { Counter } from 'k6/metrics';
 import sse from 'k6/x/sse';
 import { gateway, many, number, pace } from '../lib/config.js';
 import { close, crowd, online, quiet, until } from '../lib/crowd.js';
-import { observe, observer } from '../lib/servers.js';
+import { observe, observer, used } from '../lib/servers.js';
 import { kit, publish, room, streamURL } from '../lib/tidegate.js';
 import { summary } from '../lib/summary.js';
 
@@ -77,11 +77,9 @@ export { settle as teardown } from '../lib/tidegate.js';
 
 export const handleSummary = summary('slow-consumers', {
   title: `${slow} slow readers beside ${quick} quick ones`,
-  trends: ['message_latency_ms{who:quick}', 'server_cpu_percent'],
-  notes: (outcome) => {
-    const count = (name) => outcome.metrics[name].count;
-    return [
-      `The slow readers took ${count('slow_events')} events; ${told}: ${count(told)}.`,
-    ];
-  },
+  trends: ['message_latency_ms{who:quick}'],
+  notes: (outcome) => [
+    `The slow readers took ${outcome.metrics.slow_events.count} events; ${told}: ${outcome.metrics[told].count}.`,
+    used(outcome),
+  ],
 });

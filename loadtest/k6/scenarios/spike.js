@@ -5,7 +5,7 @@ import { Trend } from 'k6/metrics';
 import sse from 'k6/x/sse';
 import { gateway, many, number, pace } from '../lib/config.js';
 import { close, crowd, online, quiet, until } from '../lib/crowd.js';
-import { observe, observer } from '../lib/servers.js';
+import { observe, observer, used } from '../lib/servers.js';
 import { kit, publish, room } from '../lib/tidegate.js';
 import { summary } from '../lib/summary.js';
 
@@ -71,5 +71,6 @@ export { settle as teardown } from '../lib/tidegate.js';
 
 export const handleSummary = summary('spike', {
   title: `A hot room: from ${regulars} readers to ${regulars + crowdSize}, from ${calm} events a second to ${calm + hot}`,
-  trends: ['spike_fill_ms', 'message_latency_ms{who:regular}', 'server_cpu_percent'],
+  trends: ['spike_fill_ms', 'message_latency_ms{who:regular}'],
+  notes: (outcome) => [used(outcome)],
 });

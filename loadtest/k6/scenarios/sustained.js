@@ -3,9 +3,9 @@ import { check, sleep } from 'k6';
 import exec from 'k6/execution';
 import { gateway, many, number, pace, pids } from '../lib/config.js';
 import { close, crowd, online, quiet, until } from '../lib/crowd.js';
-import { observe, observed, observer } from '../lib/servers.js';
+import { observe, observed, observer, used } from '../lib/servers.js';
 import { kit, publish, room } from '../lib/tidegate.js';
-import { bytes } from '../lib/format.js';
+import { bytes, figure } from '../lib/format.js';
 import { summary } from '../lib/summary.js';
 
 const place = room('sustained');
@@ -50,7 +50,6 @@ export { settle as teardown } from '../lib/tidegate.js';
 
 export const handleSummary = summary('sustained', {
   title: `${readers} streams for ${lasting} s`,
-  trends: ['server_cpu_percent'],
   notes: (outcome) => [pids.length === 0 ? 'Memory: not looked at (PIDS is empty).'
-    : `Memory of the gateways: ${bytes(outcome.metrics.server_rss_before_bytes.value)} before, ${bytes(outcome.metrics.server_rss_after_bytes.value)} after; slope of the second half ${(outcome.metrics.server_rss_slope_bytes_per_minute.value / 1e6).toFixed(2)} MB a minute.`],
+    : `Memory of the gateways: ${bytes(outcome.metrics.server_rss_before_bytes.value)} before, ${bytes(outcome.metrics.server_rss_after_bytes.value)} after; slope of the second half ${figure(outcome.metrics.server_rss_slope_bytes_per_minute.value / 1e6)} MB a minute.`, used(outcome)],
 });
