@@ -130,6 +130,9 @@ func (b *Batch) fail(err error) {
 // Send writes one line: an object, or its JSON. It comes back when the line is on its way, and gives the
 // line's number.
 func (b *Batch) Send(line sobek.Value) (int, error) {
+	if line == nil || sobek.IsUndefined(line) || sobek.IsNull(line) {
+		return 0, errors.New("batch.send takes a line: an object, or its JSON")
+	}
 	text, given := line.Export().(string)
 	if !given {
 		encoded, err := json.Marshal(line.Export())

@@ -60,6 +60,10 @@ func (p *parser) next() (block, error) {
 		if err != nil {
 			return block{}, err
 		}
+		// Many short lines fill the memory as well as a long one does.
+		if p.read > p.limit {
+			return block{}, errTooLong
+		}
 		if len(line) == 0 {
 			if b.hasData || b.hasID || b.hasRetry || b.name != "" || b.comment != "" {
 				b.data = data.String()

@@ -106,21 +106,24 @@ func TestACommentAloneIsGivenToo(t *testing.T) {
 }
 
 func TestAnEventWithoutAnEndIsRefused(t *testing.T) {
-	p := newParser(io.MultiReader(strings.NewReader("data: "), zeros{}))
-	p.limit = 100_000
-	if _, err := p.next(); !errors.Is(err, errTooLong) {
-		t.Errorf("%v", err)
+	for _, lines := range []endless{"0", "data: 0\n", ":\n"} {
+		p := newParser(io.MultiReader(strings.NewReader("data: "), lines))
+		p.limit = 100_000
+		if _, err := p.next(); !errors.Is(err, errTooLong) {
+			t.Errorf("%q for ever: %v", lines, err)
+		}
 	}
 }
 
-// zeros is the digit 0, for ever.
-type zeros struct{}
+// endless is a text again and again.
+type endless string
 
-func (zeros) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = '0'
+func (e endless) Read(p []byte) (int, error) {
+	n := 0
+	for n+len(e) <= len(p) {
+		n += copy(p[n:], e)
 	}
-	return len(p), nil
+	return n, nil
 }
 
 func FuzzNoStreamForgesAField(f *testing.F) {
