@@ -14,6 +14,8 @@ const ZERO = {
   "Behind, in seconds": "the pods keep up",
   "Behind, by partition": "the pods keep up",
   "Requests that failed": "none fails",
+  Lost: "nothing is lost",
+  Doubled: "nothing comes twice",
   "Leader": "there is no cluster",
   "What could not be done": "there is no cluster",
   "Consumer groups removed": "there is no cluster",

@@ -11,6 +11,7 @@ export const STREAMS = 40;
 /** In days; below the alert's fourteen. */
 export const CERTIFICATE_DAYS = 10;
 const SECRET = "of-the-proof-only";
+export const KEY = `k1:${SECRET}`;
 const PREFIX = "tidegate";
 
 /** A signature for everything. */
@@ -71,7 +72,7 @@ export class Gateway {
       ["redis-prefix", PREFIX],
       ["redis-shards", 3],
       ["auth-mode", "hmac"],
-      ["auth-keys", `k1:${SECRET}`],
+      ["auth-keys", KEY],
       ["stream-heartbeat", "3s"],
       ["stream-retry", "1s"],
       ["stream-queue-bytes", "256KiB"],

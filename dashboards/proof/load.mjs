@@ -68,13 +68,13 @@ async function deadLetters([, second], redis, prometheus) {
 /** Readers that read nothing or too little, and more streams than limits.connections allows. */
 async function overload([first, second], prometheus) {
   const opened = `sum(tidegate_rooms{pod="${first.name}"})`;
-  const before = (await prometheus.instant(opened))[0].values[0][1];
+  await prometheus.sees(`${opened} == ${ROOMS.length}`); // k6's has gone.
   const idle = [
     sluggish(first, "bulk/Data", "", 0),
     sluggish(first, "bulk/Data", "", 60_000),
     sluggish(first, "bulk/Data", "?slow=drop", 60_000),
   ];
-  await prometheus.sees(`${opened} > ${before}`);
+  await prometheus.sees(`${opened} > ${ROOMS.length}`);
   for (let n = 0; n < LARGE; n += 1) await first.publish("bulk/Data", { data: { n, pad: "x".repeat(500_000) } });
   const crowd = Array.from({ length: STREAMS }, () => new Reader("news-1/Out", () => second, { returns: false }));
   await until("streams are refused", () => crowd.some((reader) => reader.goodbyes > 0));
@@ -139,12 +139,18 @@ export async function underLoad({ pods, program, redis, prometheus, k6, dir, say
   );
   await until("all readers are connected", () => readers.every((reader) => reader.connected));
   const publisher = new Publisher(any);
-  say(`${readers.length} readers on two gateways, ${EVENTS_A_SECOND} events a second, and k6 on the first`);
-  await underK6({ k6, prometheus, gateway: first, dir });
+  say(`${readers.length} readers on two gateways, ${EVENTS_A_SECOND} events a second, and k6's broadcast on both`);
+  const kit = underK6({ k6, prometheus, gateways: [first, second], dir });
+  // It is awaited below; until then its failure is nobody's.
+  kit.catch(() => {});
+  // Rates show what comes after a first scrape.
+  await prometheus.scrapes(2);
   say("mistakes of clients, and a cursor that is none");
   await mistakes(pods);
   say("dead letters");
   await deadLetters(pods, redis, prometheus);
+  const summary = await kit;
+  say(`k6: ${summary.loss.owed} events owed, ${summary.loss.lost} lost; ${summary.cut} streams cut`);
   say("readers that do not read, and too many of them");
   await overload(pods, prometheus);
   say("readers that come back");
@@ -169,6 +175,7 @@ export async function underLoad({ pods, program, redis, prometheus, k6, dir, say
   readers.forEach((reader) => reader.close());
   return {
     end,
+    kit: summary,
     readers: readers.length,
     accepted: [...publisher.accepted.values()].reduce((a, b) => a + b),
     refused: publisher.refused,

@@ -11,7 +11,7 @@ import { draw } from "./pictures.mjs";
 import { endAll, endAllNow } from "./processes.mjs";
 import { Prometheus } from "./prometheus.mjs";
 import { plain, rows, write } from "./report.mjs";
-import { against } from "./truth.mjs";
+import { against, againstK6, ofK6 } from "./truth.mjs";
 
 const HERE = fileURLToPath(new URL("..", import.meta.url));
 /** Seconds after which something hangs that nobody thought of. */
@@ -31,6 +31,8 @@ const began = Date.now();
 const took = () => Math.round((Date.now() - began) / 1000);
 const say = (text) => console.log(`${String(took()).padStart(3)} s  ${text}`);
 
+const said = (truth) => Object.entries(truth).map(([name, n]) => `${name} ${n}`).join(", ");
+
 /** Answers with everything that is wrong, in words. */
 async function prove(dir) {
   const boards = dashboards(options.dashboards);
@@ -46,7 +48,7 @@ async function prove(dir) {
   const redis = await Redis.start(dir);
   const prometheus = await Prometheus.start(pods, `${HERE}/alerts.yaml`, dir);
   const from = Date.now() / 1000;
-  const { end, ...truth } = await underLoad({ pods, program: options.gateway, redis, prometheus, k6, dir, say });
+  const { end, kit, ...truth } = await underLoad({ pods, program: options.gateway, redis, prometheus, k6, dir, say });
   const time = { from, to: end, step: 1 };
 
   const proven = [];
@@ -59,7 +61,8 @@ async function prove(dir) {
     `${proven.length} dashboards, ${panels.length} panels, ${table.length} queries, over ${Math.round(end - from)} s`,
     `${panels.filter(({ zero }) => zero).length} panels are 0 all the time and may be`,
     `alerts: ${alerts.rules} rules evaluate; seen: ${alerts.states.join(", ")}`,
-    `the load: ${Object.entries(truth).map(([name, n]) => `${name} ${n}`).join(", ")}`,
+    `the load: ${said(truth)}`,
+    `k6: ${said(ofK6(kit))}`,
   ];
   summary.forEach(say);
   writeFileSync(`${dir}/answers.json`, JSON.stringify({ time, proven }));
@@ -72,6 +75,7 @@ async function prove(dir) {
     ...alerts.problems,
     ...(await checkTheCheck(prometheus, time)),
     ...(await against(truth, prometheus, time)),
+    ...(await againstK6(kit, prometheus, time)),
   ];
   // A result of a run that failed would be taken for a proof.
   if (options.result && problems.length === 0) {

@@ -22,7 +22,9 @@ const PICTURES = {
   loadtest: [
     "tidegate-loadtest",
     ["Virtual users", "Connections that came about", "Message latency, p95", "Checks that held"],
-    ["Virtual users and iterations", "Request duration", "Messages", "Message latency", "Open streams", "Send latency"],
+    ["Owed to readers", "Lost", "Doubled", "Reconnects"],
+    ["Online streams", "Disconnects", "Request duration", "Messages", "Message latency", "Time to the first byte and event"],
+    ["Open streams", "Send latency"],
   ],
 };
 /** They are kept in the repository: no more bytes than that. */

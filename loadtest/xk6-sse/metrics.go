@@ -38,20 +38,21 @@ func registerMetrics(registry *metrics.Registry) (*streamMetrics, error) {
 		errs = append(errs, err)
 		return metric
 	}
+	// What says ms in its name is no metrics.Time: outputs such as Prometheus' turn these into seconds.
 	m := &streamMetrics{
 		events:        add("sse_event", metrics.Counter),
 		connectionOK:  add("sse_connection_ok", metrics.Rate),
 		open:          add("sse_streams", metrics.Gauge),
 		disconnects:   add("sse_disconnects", metrics.Counter),
 		reconnects:    add("sse_reconnects", metrics.Counter),
-		outage:        add("sse_outage_ms", metrics.Trend, metrics.Time),
+		outage:        add("sse_outage_ms", metrics.Trend),
 		gaps:          add("sse_gaps", metrics.Counter),
 		firstByte:     add("sse_time_to_first_byte", metrics.Trend, metrics.Time),
 		firstEvent:    add("sse_time_to_first_event", metrics.Trend, metrics.Time),
 		interval:      add("sse_event_interval", metrics.Trend, metrics.Time),
 		throughput:    add("sse_stream_bytes_per_second", metrics.Trend),
-		latency:       add("message_latency_ms", metrics.Trend, metrics.Time),
-		decompress:    add("decompress_latency_ms", metrics.Trend, metrics.Time),
+		latency:       add("message_latency_ms", metrics.Trend),
+		decompress:    add("decompress_latency_ms", metrics.Trend),
 		receivedCount: add("received_message_count", metrics.Counter),
 		receivedSize:  add("received_message_size_bytes", metrics.Counter, metrics.Data),
 	}
@@ -68,6 +69,10 @@ type sampler struct {
 	// counts are what counters have gained since the last flush.
 	counts  map[*metrics.Metric]float64
 	flushed time.Time
+	// streams is how many are open, asked at each flush: of a gauge the sample counts that comes last, and
+	// that of another stream may be handed on later though it is older. Nil until this one was open.
+	streams func() int
+	said    int
 	push    func(metrics.SampleContainer)
 }
 
@@ -136,6 +141,12 @@ func (s *sampler) flush() {
 		s.waiting = append(s.waiting, s.sample(metric, s.tags.Tags, value))
 	}
 	clear(s.counts)
+	if s.streams != nil {
+		if open := s.streams(); open != s.said {
+			s.said = open
+			s.waiting = append(s.waiting, s.sample(s.metrics.open, s.tags.Tags, float64(open)))
+		}
+	}
 	if len(s.waiting) > 0 {
 		s.push(s.waiting)
 		s.waiting = nil

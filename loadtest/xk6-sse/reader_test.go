@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -241,5 +242,22 @@ func TestASlowReaderIsFeltByTheServer(t *testing.T) {
 	})`, url)
 	if events := <-written; events >= 1000 {
 		t.Error("the server could write everything")
+	}
+}
+
+func TestTheNumberOfOpenStreamsIsSaidTillTheEnd(t *testing.T) {
+	url := server(t, answer(true, "data: a\n\n"))
+	v := newVU(t)
+	v.run(`
+		const readers = [sse.reader('%[1]s'), sse.reader('%[1]s'), sse.reader('%[1]s')];
+		const until = Date.now() + 5000;
+		while (!readers.every((reader) => reader.state().events === 1) && Date.now() < until);
+		readers.forEach((reader) => reader.close())`, url)
+	open := v.measured("sse_streams")
+	if len(open) == 0 || open[len(open)-1] != 0 || slices.Max(open) != 3 {
+		t.Errorf("sse_streams: %v", open)
+	}
+	if none := v.measured("sse_gaps"); len(none) != 3 || sum(none) != 0 {
+		t.Errorf("no gap is said as 0: %v", none)
 	}
 }

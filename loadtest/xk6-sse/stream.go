@@ -100,6 +100,9 @@ func (s *stream) run(ctx context.Context) {
 	}
 	s.lastID, s.retry, s.silence = s.options.lastEventID, defaultRetry, s.options.silence
 	complete := false
+	// Counters whose first sample is their first event would show a rate only from the second on.
+	s.sampler.count(s.sampler.metrics.reconnects, 0)
+	s.sampler.count(s.sampler.metrics.gaps, 0)
 	defer func() {
 		s.account.left(complete)
 		if s.openFor > 0 {
@@ -199,11 +202,13 @@ func (s *stream) connection(parent context.Context) ending {
 	if err != nil {
 		return ending{reason: "coding", err: err, final: true}
 	}
-	s.sampler.add(metrics.open, float64(s.timeline.opened()))
+	s.timeline.opened()
+	s.sampler.streams = s.timeline.streams
+	s.sampler.flush()
 	opened := time.Now()
 	end := s.read(ctx, cancel, newParser(body), began)
 	s.openFor += time.Since(opened)
-	s.sampler.add(metrics.open, float64(s.timeline.closed()))
+	s.timeline.closed()
 	return end
 }
 

@@ -58,24 +58,29 @@ func (t *timeline) now() *second {
 	return &t.buckets[index]
 }
 
-// opened and closed count streams, and say how many are open then.
-func (t *timeline) opened() int {
+// opened and closed count streams.
+func (t *timeline) opened() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
 	t.open++
 	now.opened++
 	now.open = t.open
-	return t.open
 }
 
-func (t *timeline) closed() int {
+func (t *timeline) closed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
 	t.open--
 	now.closed++
 	now.open = t.open
+}
+
+// streams is how many are open now.
+func (t *timeline) streams() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	return t.open
 }
 

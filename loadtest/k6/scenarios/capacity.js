@@ -20,7 +20,7 @@ const connectRate = number('CONNECT_RATE', 200);
 const lasting = Math.ceil(steps.length * (hold + 15) + steps[steps.length - 1] / connectRate + 30);
 
 const rate = number('RATE', 5);
-const filled = new Trend('capacity_step_ms', true);
+const filled = new Trend('capacity_step_ms');
 
 export const options = kit({
   scenarios: {

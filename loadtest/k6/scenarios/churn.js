@@ -16,7 +16,7 @@ const events = 3;
 // What the server may have grown by at the end, when all streams have gone.
 const mayGrow = number('MAY_GROW_MB', 64) * 1e6;
 
-const visit = new Trend('churn_visit_ms', true);
+const visit = new Trend('churn_visit_ms');
 const visits = new Counter('churn_visits');
 
 export const options = kit({

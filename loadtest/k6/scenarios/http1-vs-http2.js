@@ -15,7 +15,7 @@ const readers = many(number('READERS', 200));
 const holders = 4;
 const lasting = Math.max(8, Math.round(number('LASTING', 60) * pace));
 
-const filled = new Trend('protocol_fill_ms', true);
+const filled = new Trend('protocol_fill_ms');
 
 function side(protocol) {
   return { executor: 'per-vu-iterations', vus: holders, iterations: 1, exec: 'hold', maxDuration: `${lasting + 60}s`, env: { PROTOCOL: protocol } };

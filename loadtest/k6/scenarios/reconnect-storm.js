@@ -20,7 +20,7 @@ const every = Math.max(2, 10 * pace);
 const away = number('AWAY_MS', 500) / 1000;
 const lasting = 3 + every * (storms + 1);
 
-const back = new Trend('storm_back_ms', true);
+const back = new Trend('storm_back_ms');
 
 export const options = kit({
   scenarios: {

@@ -17,8 +17,8 @@ const rooms = Math.max(1, Math.round(clients / inARoom));
 const senders = Math.min(rooms, number('SENDERS', 10));
 const deadline = number('DEADLINE', 120);
 
-const connecting = new Trend('rooms_connect_ms', true);
-const reached = new Trend('rooms_message_ms', true);
+const connecting = new Trend('rooms_connect_ms');
+const reached = new Trend('rooms_message_ms');
 const connected = new Counter('rooms_clients');
 
 export const options = kit({

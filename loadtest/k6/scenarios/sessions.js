@@ -29,7 +29,7 @@ const kept = number('KEPT_MS', 1000);
 const lasting = Math.max(...lengths) + 10;
 
 const found = new Counter('sessions_buffering_found');
-const first = new Trend('sessions_first_ms', true);
+const first = new Trend('sessions_first_ms');
 
 const rooms = Object.fromEntries(sides.map(([name]) => [name, room(`session-${name}`)]));
 

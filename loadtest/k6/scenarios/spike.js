@@ -18,7 +18,7 @@ const calm = number('RATE', 2);
 const hot = number('HOT_RATE', 20);
 const lasting = 3 * part + 3;
 
-const filled = new Trend('spike_fill_ms', true);
+const filled = new Trend('spike_fill_ms');
 
 function reader(tag) {
   return { params: { tags: { name: 'subscribe', role: 'consumer', who: tag } } };

@@ -13,9 +13,9 @@ const pause = number('TOKEN_MS', 20) / 1000;
 const lengths = { short: number('SHORT', 30), long: number('LONG', 300) };
 const words = ['The ', 'gate ', 'lets ', 'water ', 'through ', 'one ', 'way ', 'only', '. '];
 
-const first = new Trend('token_first_ms', true);
-const receipts = new Trend('token_receipt_ms', true);
-const generation = new Trend('generation_ms', true);
+const first = new Trend('token_first_ms');
+const receipts = new Trend('token_receipt_ms');
+const generation = new Trend('generation_ms');
 const tokensIn = new Counter('tokens_in');
 const tokensOut = new Counter('tokens_out');
 
