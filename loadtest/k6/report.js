@@ -33,7 +33,7 @@ const preface = [
   'Figures called published are of other servers, as their authors gave them, on hardware that is not ours: they say what was claimed, not how machines compare.',
 ];
 
-const overviewHead = ['run', '', 'owed', 'lost', 'doubled', 'gaps', 'connections made', 'online', 'events/s', 'latency p50', 'p95', 'p99 ms'];
+const overviewHead = ['run', '', 'owed', 'lost', 'doubled', 'gaps', 'connections made', 'online', 'events/s', 'latency, ms: p50', 'p95', 'p99'];
 
 function overview(run, link) {
   const o = run.outcome;

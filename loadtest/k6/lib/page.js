@@ -37,7 +37,8 @@ function chart(title, timeline, lines, show) {
         pen = 'M';
         continue;
       }
-      path += `${pen}${x(second.t).toFixed(1)} ${y(value).toFixed(1)}`;
+      // A second alone is a dot.
+      path += `${pen}${x(second.t).toFixed(1)} ${y(value).toFixed(1)}${pen === 'M' ? 'h0' : ''}`;
       pen = 'L';
     }
     return `<path d="${path}" stroke="${colour}"/>`;
@@ -57,7 +58,7 @@ table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:3px 8px 
 th{font-weight:600;color:#5b6775}td{font-variant-numeric:tabular-nums}
 figure{margin:12px 0}figcaption{font-weight:600}figcaption span{font-weight:400;margin-left:12px;color:#5b6775}
 figcaption i{display:inline-block;width:10px;height:10px;border-radius:2px;margin-right:4px}
-svg{width:100%;height:auto}svg path{fill:none;stroke-width:1.6}svg .grid{stroke:#e3e7ec}
+svg{width:100%;height:auto}svg path{fill:none;stroke-width:1.6;stroke-linecap:round}svg .grid{stroke:#e3e7ec}
 section{border-top:3px solid #e3e7ec;margin-top:40px;padding-top:16px}p{margin:4px 0}a{color:#2563eb}pre{white-space:pre-wrap}
 svg text{font-size:11px;fill:#5b6775}svg .value{text-anchor:end}svg .time{text-anchor:middle}
 `;
