@@ -1,5 +1,5 @@
 # The chart and the gateway on a real cluster: every shape that the chart can render, dry-run by the API
-# server, and deploy/e2e.
+# server, deploy/e2e, and where the cluster is this script's own the load-test Job of deploy/k6-operator.
 #
 # The cluster comes from a script beside the repository (TIDEGATE_CLUSTER names its folder); one that is up
 # already is used and stays up. To use any other: KUBECONFIG with TIDEGATE_CLUSTER_IMAGE, an image of this
@@ -71,3 +71,8 @@ fi
 tag=ci-$$
 "$cluster/image.sh" "tidegate:$tag" target/release/tidegate
 suite --image "localhost/tidegate:$tag" "${flags[@]}"
+
+# Stage 74 has built it, where it has run.
+[ -x target/k6 ] || (k6=$PWD/target/k6 && cd loadtest/xk6-sse && go build -o "$k6" ./cmd/k6)
+"$cluster/image.sh" "tidegate-k6:$tag" target/k6
+deploy/k6-operator/try job "localhost/tidegate-k6:$tag" "localhost/tidegate:$tag"

@@ -43,6 +43,7 @@ export function lossRows(outcome) {
     ['loss rate', l.owed === 0 ? 'none: nobody was owed anything' : percent(l.lossRate)],
     ['doubled', String(l.doubled)],
     ['gaps that the gateway said', String(l.gaps)],
+    ["others' events", String(l.foreign)],
     ['not to be read', `${l.unreadable}${l.problem ? ` (${l.problem})` : ''}`],
   ];
 }

@@ -11,6 +11,8 @@ import { kit, ledger, publish, room, streamURL } from '../lib/tidegate.js';
 import { summary } from '../lib/summary.js';
 
 const bytes = number('BODY', 50 * 1024);
+// Runners of one test share them, and one without any would have nothing to check.
+const producers = number('PRODUCERS', 2);
 const pause = number('INTERVAL_MS', 250) / 1000;
 const place = room('broadcast');
 
@@ -33,7 +35,7 @@ export const options = kit({
     producers: {
       executor: 'constant-vus',
       exec: 'produce',
-      vus: 2,
+      vus: producers,
       startTime: seconds(50),
       duration: seconds(75),
       gracefulStop: '10s',
