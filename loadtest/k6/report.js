@@ -6,9 +6,9 @@ import {
 import { escape, frame, section, table, verdict } from './lib/page.js';
 
 const out = __ENV.OUT;
-const about = JSON.parse(open(`${out}/about.json`));
 const runs = (__ENV.RUNS || '').split(',').map((name) => {
   const run = JSON.parse(open(`${out}/${name}/run.json`));
+  run.about = open(`${out}/${name}/about.json`);
   try {
     run.outcome = JSON.parse(open(`${out}/${name}/${run.scenario}.json`));
   } catch (_) {
@@ -26,12 +26,17 @@ export default function () {}
 const failed = runs.filter((run) => !run.passed);
 const verdictLine = failed.length === 0 ? `All ${runs.length} runs passed.`
   : `${failed.length} of ${runs.length} runs failed: ${failed.map((run) => run.name).join(', ')}.`;
-const preface = [
-  `${about.date}, commit ${about.commit}; ${about.versions}.`,
-  `${about.machine}: k6, two gateways and one Kafka broker share it, so that a figure is of all of them together.`,
-  Number(about.pace) === 1 && Number(about.scale) === 1 ? 'Full length and size.' : `PACE=${about.pace}, SCALE=${about.scale}: shorter or smaller than the scenarios say.`,
+// Runs of one day, commit, machine and size, in the order of their first.
+const circumstances = Array.from(new Set(runs.map((run) => run.about))).map((text) => {
+  const { date, commit, versions, machine, pace, scale } = JSON.parse(text);
+  const names = runs.filter((run) => run.about === text).map((run) => run.name);
+  const length = Number(pace) === 1 && Number(scale) === 1 ? 'full length and size' : `PACE=${pace}, SCALE=${scale}: shorter or smaller than the scenarios say`;
+  return `${date}, commit ${commit}, ${length}; ${versions}; ${machine}${names.length === runs.length ? '' : ` (${names.join(', ')})`}.`;
+});
+const preface = circumstances.concat(
+  'k6, two gateways and one Kafka broker share the machine, so that a figure is of all of them together.',
   'Figures called published are of other servers, as their authors gave them, on hardware that is not ours: they say what was claimed, not how machines compare.',
-];
+);
 
 const overviewHead = ['run', '', 'owed', 'lost', 'doubled', 'gaps', 'connections made', 'online', 'events/s', 'latency, ms: p50', 'p95', 'p99'];
 
@@ -66,7 +71,7 @@ function markdownTable(head, rows) {
 
 function markdown() {
   const parts = [
-    '# Load-test report', preface.join('\n'),
+    '# Load-test report', preface.map((line) => `- ${line}`).join('\n'),
     'Made by `loadtest/k6/all --report loadtest/results/REPORT.md`; what the scenarios do and ask for is in [their page](../k6/README.md).',
     `**${verdictLine}**`,
     markdownTable(overviewHead, runs.map((run) => overview(run, (name) => `[${name}](#${name})`))),

@@ -41,7 +41,9 @@ export const options = kit({
     executor: 'constant-arrival-rate', exec: 'produce', rate: Math.max(1, Math.round(1 / every)), timeUnit: '1s', startTime: '2s', duration: `${Math.max(...lengths)}s`, preAllocatedVUs: 4, gracefulStop: '15s',
   }]])),
   thresholds: Object.assign({
-    http_req_failed: ['rate<0.01'],
+    'http_req_failed{role:producer}': ['rate<0.01'],
+    // Of each side: what a proxy keeps for longer than a reader waits is a failure that was to be found.
+    sse_connection_ok: ['rate>0'],
     checks: ['rate==1'],
   }, buffered.length > 0 ? { sessions_buffering_found: [`count>=${buffered.length * lengths.length}`] } : {},
   Object.fromEntries(frozen.map((name) => [`sse_disconnects{side:${name},reason:silent}`, [`count>=${perSide}`]])),
@@ -49,6 +51,7 @@ export const options = kit({
     [`message_latency_ms{side:${name}}`, [`p(95)<${kept}`]],
     [`sse_disconnects{side:${name}}`, ['count==0']],
     [`sse_connection_ok{side:${name}}`, ['rate>0.99']],
+    [`http_req_failed{side:${name}}`, ['rate<0.01']],
   ]))),
 });
 
