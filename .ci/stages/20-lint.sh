@@ -1,5 +1,5 @@
 # Formatting, clippy, and the documentation's links.
-# budget: 5 min
+# budget: 6 min
 set -euo pipefail
 cargo fmt --all --check
 cargo clippy --workspace --all-targets --locked -- -D warnings

@@ -29,7 +29,8 @@ export const options = kit({
     'token_first_ms{length:long}': ['p(95)<1000'],
     message_latency_ms: ['p(95)<1000'],
     sse_event_interval: ['med<1000'],
-    generation_ms: ['max>0'],
+    'generation_ms{length:short}': ['max>0'],
+    'generation_ms{length:long}': ['max>0'],
     tokens_in: ['count>0'],
     tokens_out: ['count>0'],
     checks: ['rate==1'],
@@ -104,7 +105,7 @@ export { settle as teardown } from '../lib/tidegate.js';
 
 export const handleSummary = summary('tokens', {
   title: `Token streams: answers of ${lengths.short} and ${lengths.long} tokens, one every ${figure(pause * 1000)} ms`,
-  trends: ['token_first_ms', 'token_first_ms{length:short}', 'token_first_ms{length:long}', 'token_receipt_ms', 'generation_ms'],
+  trends: ['token_first_ms', 'token_first_ms{length:short}', 'token_first_ms{length:long}', 'token_receipt_ms', 'generation_ms{length:short}', 'generation_ms{length:long}'],
   notes: (outcome) => [
     `Tokens in: ${outcome.metrics.tokens_in.count}, out: ${outcome.metrics.tokens_out.count}.`,
     'Distribution of the intervals between tokens: sse_event_interval.',
