@@ -12,82 +12,15 @@ use std::time::Duration;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tidegate::config::{Assignment, Config};
 use tidegate::cursor::Offset;
-use tidegate::event::{Audience, EventId, EventType, MessageId, NewEvent, Room, TraceContext};
-use tidegate::log::kafka::KafkaLog;
-use tidegate::log::{PublishError, Receipt, Role, Source};
+use tidegate::event::NewEvent;
+use tidegate::log::{Log, PublishError, Receipt, Role, Source};
 use tokio::time::Instant;
 
 use crate::support::config::on_kafka;
 use crate::support::eventually;
 use crate::support::kafka::Kafka;
+use crate::support::pod::{Pod, SOON, event};
 use crate::support::recording::Recording;
-
-/// How long anything may take that takes milliseconds on an idle machine.
-const SOON: Duration = Duration::from_secs(20);
-
-/// A pod's log and what it handed on.
-struct Pod {
-    log: KafkaLog,
-    seen: Recording,
-    patience: Duration,
-}
-
-impl Pod {
-    fn open(config: &Config) -> Self {
-        let seen = Recording::default();
-        let log = KafkaLog::open(config, seen.clone()).expect("good settings");
-        Self { log, seen, patience: config.publish.timeout }
-    }
-
-    /// Opens one and waits until it is caught up.
-    async fn ready(config: &Config) -> Self {
-        let pod = Self::open(config);
-        eventually("caught up", SOON, async || pod.seen.told(|told| told.caught_up.is_some()))
-            .await;
-        pod
-    }
-
-    async fn try_publish(&self, event: &NewEvent) -> Result<Receipt, PublishError> {
-        self.log.publish(event, Instant::now() + self.patience).await
-    }
-
-    async fn publish(&self, id: &str, data: &str) -> Receipt {
-        self.try_publish(&event(id, data)).await.expect("published")
-    }
-
-    /// Waits until the values of `key` are these.
-    async fn sees(&self, key: &str, values: &[String]) {
-        eventually(&format!("{} values of {key}", values.len()), SOON, async || {
-            self.seen.told(|told| told.values_of(key).len() >= values.len())
-        })
-        .await;
-        assert_eq!(self.seen.told(|told| told.values_of(key)), values);
-    }
-
-    async fn close(&self) {
-        self.log.close(Instant::now() + SOON).await;
-    }
-}
-
-fn event(id: &str, data: &str) -> NewEvent {
-    NewEvent {
-        audience: Audience::Room(Room {
-            id: EventId::new(id).expect("an id"),
-            kind: EventType::new("t").expect("a type"),
-        }),
-        message_id: MessageId::fresh(),
-        event_name: None,
-        from_user: None,
-        to_user: None,
-        data: data.to_owned().into(),
-        headers: vec![("X-Trace".into(), "1".into())],
-        is_final: false,
-        idempotency_key: None,
-        deliver_within_ms: None,
-        replay_of: None,
-        trace: TraceContext::default(),
-    }
-}
 
 fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|n| n.to_string()).collect()
@@ -223,7 +156,7 @@ async fn options_that_would_break_a_promise_are_refused_by_name() {
     ] {
         let mut config = on_kafka("127.0.0.1:1".to_owned(), "refused");
         config.kafka.options.insert(name.to_owned(), value.to_owned());
-        let refused = KafkaLog::open(&config, Recording::default()).expect_err(name);
+        let refused = Log::open(&config, Recording::default()).expect_err(name);
         assert!(refused.to_string().contains(name), "{refused}");
     }
 }

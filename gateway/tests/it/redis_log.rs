@@ -8,60 +8,17 @@ use std::time::Duration;
 
 use tidegate::config::Config;
 use tidegate::cursor::{Offset, Tag};
-use tidegate::event::{
-    Audience, EventId, EventType, IdempotencyKey, MessageId, NewEvent, Room, TraceContext,
-};
-use tidegate::log::redis::RedisLog;
-use tidegate::log::{PublishError, Receipt, Role, Source};
+use tidegate::event::{Audience, EventType, IdempotencyKey, MessageId, NewEvent};
+use tidegate::log::{Log, PublishError, Receipt, Role, Source};
 use tokio::time::Instant;
 
 use crate::support::config::on_redis;
 use crate::support::eventually;
+use crate::support::pod::{Pod, SOON, event};
 use crate::support::recording::Recording;
 use crate::support::redis::Redis;
 
-/// How long anything may take that takes milliseconds on an idle machine.
-const SOON: Duration = Duration::from_secs(20);
-
-/// A pod's log and what it handed on.
-struct Pod {
-    log: RedisLog,
-    seen: Recording,
-    patience: Duration,
-}
-
 impl Pod {
-    fn open(config: &Config) -> Self {
-        let seen = Recording::default();
-        let log = RedisLog::open(config, seen.clone()).expect("good settings");
-        Self { log, seen, patience: config.publish.timeout }
-    }
-
-    /// Opens one and waits until it is caught up.
-    async fn ready(config: &Config) -> Self {
-        let pod = Self::open(config);
-        eventually("caught up", SOON, async || pod.seen.told(|told| told.caught_up.is_some()))
-            .await;
-        pod
-    }
-
-    async fn try_publish(&self, event: &NewEvent) -> Result<Receipt, PublishError> {
-        self.log.publish(event, Instant::now() + self.patience).await
-    }
-
-    async fn publish(&self, id: &str, data: &str) -> Receipt {
-        self.try_publish(&event(id, data)).await.expect("published")
-    }
-
-    /// Waits until the values of `key` are these.
-    async fn sees(&self, key: &str, values: &[String]) {
-        eventually(&format!("{} values of {key}", values.len()), SOON, async || {
-            self.seen.told(|told| told.values_of(key).len() >= values.len())
-        })
-        .await;
-        assert_eq!(self.seen.told(|told| told.values_of(key)), values);
-    }
-
     /// Waits until it cannot reach the log.
     async fn is_cut_off(&self) {
         eventually("unreachable", SOON, async || {
@@ -84,26 +41,6 @@ impl Pod {
         })
         .await;
         receipt.expect("published")
-    }
-}
-
-fn event(id: &str, data: &str) -> NewEvent {
-    NewEvent {
-        audience: Audience::Room(Room {
-            id: EventId::new(id).expect("an id"),
-            kind: EventType::new("t").expect("a type"),
-        }),
-        message_id: MessageId::fresh(),
-        event_name: None,
-        from_user: None,
-        to_user: None,
-        data: data.to_owned().into(),
-        headers: vec![("X-Trace".into(), "1".into())],
-        is_final: false,
-        idempotency_key: None,
-        deliver_within_ms: None,
-        replay_of: None,
-        trace: TraceContext::default(),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod decoding;
 pub mod gateway;
 pub mod http;
 pub mod http2;
+pub mod pod;
 pub mod proxy;
 pub mod recording;
 pub mod stream;

@@ -17,7 +17,7 @@ async fn a_shard_whose_topic_is_missing_is_known_to_be_missing_at_once() {
         config.kafka.create_topics = create_topics;
         config.kafka.deliveries_topic = format!("{}.deliveries", config.kafka.events_topic);
         let pod = Pod::ready(&config).await;
-        let shard = pod.log.notes();
+        let shard = pod.log.notes().expect("Kafka keeps notes");
         let all = Span { shard, from: Offset(0), until: Offset(u128::MAX), most_bytes: 1 };
         let is_missing = async || {
             let began = Instant::now();

@@ -323,7 +323,7 @@ async fn settings_that_cannot_work_are_refused_at_once() {
     let open = |change: &dyn Fn(&mut Config)| {
         let mut config = on_redis("rediss://:swordfish@127.0.0.1:1", "t");
         change(&mut config);
-        RedisLog::open(&config, Recording::default()).map(drop).expect_err("refused").to_string()
+        Log::open(&config, Recording::default()).map(drop).expect_err("refused").to_string()
     };
     for refused in [
         open(&|config| config.redis.url = None),
